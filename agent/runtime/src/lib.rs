@@ -1,0 +1,5 @@
+//! Containers and images behind one trait.
+
+mod api;
+
+pub use api::*;
