@@ -1,1 +1,4 @@
-//! Under construction.
+//! The control plane put together: store, API server, controllers, scheduler and the nodes' sessions.
+
+pub mod files;
+pub mod pki;
