@@ -5,7 +5,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::sync::Arc;
 
-/// Counts changes to the whole store, from 1. Every transaction gets its own; it is not the Raft index.
+/// Counts changes to the whole store. An empty store is at 1, as etcd's; every transaction that changes something gets
+/// its own revision; it is not the Raft index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Revision(pub u64);
 
@@ -137,6 +138,11 @@ pub enum StoreError {
     Deposed,
     #[error("the transaction is too large: {bytes} bytes, at most {max}")]
     TooLarge { bytes: usize, max: usize },
+    #[error("the transaction has too many operations: {ops}, at most {max}")]
+    TooManyOps { ops: usize, max: usize },
+    /// A watcher must see each key at most once per revision.
+    #[error("the transaction writes {key} twice")]
+    WrittenTwice { key: Arc<str> },
     #[error("the watcher fell too far behind")]
     Lagged,
     /// Whether the write happened is unknown.
