@@ -1,8 +1,9 @@
 //! Pod network, services and DNS of one node.
 //!
-//! Will offer: `Network::start(Config)`, `attach(&PodLink) -> Ipv4Addr`, `detach(id)`, `set_services(Services)`
-//! (returns when the kernel has them), `gateway()`, `teardown()`; `used_ranges()`.
+//! Start with [`Network`]; `rules` and `dns` hold the parts that are pure.
 
 mod api;
+mod network;
 
 pub use api::*;
+pub use network::{Network, teardown_leftovers, used_ranges};
