@@ -1,0 +1,9 @@
+//! Services and their endpoints, from the API's objects to what the pod network routes and resolves.
+
+mod facts;
+mod plan;
+mod sync;
+
+pub use facts::{ServiceFacts, SliceFacts};
+pub use plan::{LocalState, plan};
+pub use sync::{ServiceTable, Services, ServicesTask};
