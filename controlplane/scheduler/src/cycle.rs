@@ -1,0 +1,116 @@
+//! One scheduling cycle: a pure function from a pod and the nodes to a placement, or to the reasons why there is none.
+
+use crate::explanation::{Explanation, NodeVerdict};
+use crate::node::NodeState;
+use crate::plugins::{FILTERS, SCORES};
+use coracle_client::facts::PodFacts;
+
+/// What a cycle came to. The explanation holds every node's verdict either way.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// `None`: no node fits.
+    pub node: Option<String>,
+    pub explanation: Explanation,
+}
+
+/// Filters every node, scores those that fit, and takes the best. Of equally good ones `chance` picks: any number,
+/// different from cycle to cycle.
+pub fn schedule<'a>(pod: &PodFacts, nodes: impl IntoIterator<Item = &'a NodeState>, chance: u64) -> Outcome {
+    let nodes: Vec<&NodeState> = nodes.into_iter().collect();
+    let mut explanation = Explanation::default();
+    let mut feasible = Vec::new();
+    for node in &nodes {
+        match filter(pod, node) {
+            None => feasible.push(*node),
+            Some(verdict) => explanation.verdicts.push((node.name().into(), verdict)),
+        }
+    }
+    explanation.no_victims = nodes.iter().all(|n| n.pods.values().all(|p| p.priority >= pod.priority));
+    let totals = score(pod, &feasible, &mut explanation);
+    let node = best(&totals, chance).map(|at| feasible[at].name().to_owned());
+    Outcome { node, explanation }
+}
+
+/// The first filter that refuses the node speaks for it, as upstream has it.
+fn filter(pod: &PodFacts, node: &NodeState) -> Option<NodeVerdict> {
+    FILTERS.iter().find_map(|filter| {
+        let refusal = (filter.check)(pod, node).err()?;
+        Some(NodeVerdict::Refused { filter: filter.name, refusal })
+    })
+}
+
+/// Each feasible node's weighted total; the parts go into the explanation.
+fn score(pod: &PodFacts, feasible: &[&NodeState], explanation: &mut Explanation) -> Vec<i64> {
+    let mut totals = vec![0; feasible.len()];
+    let mut parts = vec![Vec::with_capacity(SCORES.len()); feasible.len()];
+    for plugin in SCORES {
+        let mut raw: Vec<i64> = feasible.iter().map(|node| (plugin.score)(pod, node)).collect();
+        (plugin.normalise)(&mut raw);
+        for (at, value) in raw.into_iter().enumerate() {
+            totals[at] += value * plugin.weight;
+            parts[at].push((plugin.name, value * plugin.weight));
+        }
+    }
+    for (at, node) in feasible.iter().enumerate() {
+        let verdict = NodeVerdict::Scored { total: totals[at], parts: std::mem::take(&mut parts[at]) };
+        explanation.verdicts.push((node.name().into(), verdict));
+    }
+    totals
+}
+
+/// The place of one of the highest totals.
+fn best(totals: &[i64], chance: u64) -> Option<usize> {
+    let highest = totals.iter().max()?;
+    let top: Vec<usize> = (0..totals.len()).filter(|&at| totals[at] == *highest).collect();
+    Some(top[(chance % top.len() as u64) as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{node, pod};
+    use serde_json::json;
+
+    #[test]
+    fn the_emptier_node_wins() {
+        let mut full = NodeState::new(node("full", json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"})));
+        full.add(pod("other", json!({"containers": [{"resources": {"requests": {"cpu": "3"}}}]})));
+        let empty = NodeState::new(node("empty", json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"})));
+        let web = pod("web", json!({"containers": [{"resources": {"requests": {"cpu": "500m"}}}]}));
+        let outcome = schedule(&web, [&full, &empty], 0);
+        assert_eq!(outcome.node.as_deref(), Some("empty"));
+        assert_eq!(outcome.explanation.verdicts.len(), 2);
+    }
+
+    #[test]
+    fn chance_spreads_over_equals() {
+        let of = |name| NodeState::new(node(name, json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"})));
+        let (a, b) = (of("a"), of("b"));
+        let web = pod("web", json!({"containers": [{}]}));
+        assert_eq!(schedule(&web, [&a, &b], 0).node.as_deref(), Some("a"));
+        assert_eq!(schedule(&web, [&a, &b], 1).node.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn refusals_are_counted_in_upstreams_words() {
+        let small = NodeState::new(node("small", json!({}), json!({"cpu": "1", "memory": "1Gi", "pods": "10"})));
+        let cordoned = node("cordoned", json!({"unschedulable": true}), json!({"cpu": "9", "pods": "10"}));
+        let tainted = json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
+        let tainted = NodeState::new(node("tainted", tainted, json!({"cpu": "9", "pods": "10"})));
+        let web = pod("web", json!({"containers": [{"resources": {"requests": {"cpu": "2", "memory": "2Gi"}}}]}));
+        let outcome = schedule(&web, [&small, &NodeState::new(cordoned), &tainted], 0);
+        assert_eq!(outcome.node, None);
+        assert_eq!(
+            outcome.explanation.message(),
+            "0/3 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) had untolerated taint \
+             {gpu: yes}, 1 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not \
+             helpful for scheduling."
+        );
+    }
+
+    #[test]
+    fn without_nodes_it_says_so() {
+        let outcome = schedule(&pod("web", json!({"containers": [{}]})), [], 0);
+        assert_eq!(outcome.explanation.message(), "no nodes available to schedule pods");
+    }
+}

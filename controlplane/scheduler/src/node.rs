@@ -1,0 +1,49 @@
+//! One node as a scheduling cycle sees it: what it offers and what the pods on it have taken.
+
+use coracle_client::facts::{HostPort, NodeFacts, PodFacts, Requests};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Immutable to a cycle; changed between cycles through [`NodeState::add`] and [`NodeState::remove`].
+#[derive(Clone, Debug)]
+pub struct NodeState {
+    pub facts: Arc<NodeFacts>,
+    /// The sum of what its pods request; `pods` counts them.
+    pub requested: Requests,
+    /// As `requested`, with upstream's assumption for containers that name no amount: (milli-CPU, bytes).
+    pub scored: (i64, i64),
+    /// Assigned and not ended, by UID; those assumed here too.
+    pub pods: BTreeMap<Arc<str>, Arc<PodFacts>>,
+}
+
+impl NodeState {
+    pub fn new(facts: Arc<NodeFacts>) -> Self {
+        Self { facts, requested: Requests::default(), scored: (0, 0), pods: BTreeMap::new() }
+    }
+
+    pub fn name(&self) -> &str {
+        self.facts.meta.name()
+    }
+
+    /// Adds a pod, or replaces what was known of it.
+    pub fn add(&mut self, pod: Arc<PodFacts>) {
+        self.remove(&pod.meta.uid);
+        self.requested.add(&pod.requests);
+        self.requested.pods += 1;
+        self.scored = (self.scored.0 + pod.scored.0, self.scored.1 + pod.scored.1);
+        self.pods.insert(pod.meta.uid.clone(), pod);
+    }
+
+    pub fn remove(&mut self, uid: &str) {
+        if let Some(pod) = self.pods.remove(uid) {
+            self.requested.subtract(&pod.requests);
+            self.requested.pods -= 1;
+            self.scored = (self.scored.0 - pod.scored.0, self.scored.1 - pod.scored.1);
+        }
+    }
+
+    /// Ports of the host that its pods hold.
+    pub fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
+        self.pods.values().flat_map(|pod| pod.host_ports.iter())
+    }
+}
