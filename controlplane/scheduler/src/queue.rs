@@ -67,7 +67,7 @@ impl Queue {
     }
 
     /// The next pod to try. It stays known until [`Self::remove`] or [`Self::failed`].
-    pub fn next(&mut self) -> Option<ObjectKey> {
+    pub fn pop(&mut self) -> Option<ObjectKey> {
         self.ready.pop_first().map(|(_, key)| key)
     }
 
@@ -119,7 +119,7 @@ mod tests {
             queue.add(key(name), priority);
         }
         queue.remove(&key("d"));
-        let order: Vec<String> = std::iter::from_fn(|| queue.next()).map(|k| k.name).collect();
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop()).map(|k| k.name).collect();
         assert_eq!(order, ["b", "a", "c"]);
     }
 
@@ -128,10 +128,10 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let at = |queue: &mut Queue, time| {
             queue.promote(time);
-            queue.next()
+            queue.pop()
         };
         queue.add(key("a"), 0);
-        assert_eq!(queue.next(), Some(key("a")));
+        assert_eq!(queue.pop(), Some(key("a")));
         queue.failed(&key("a"), now);
         queue.add(key("a"), 0);
         assert_eq!(at(&mut queue, now + BACKOFF.0 * 2), None, "nothing changed");

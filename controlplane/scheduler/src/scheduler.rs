@@ -157,7 +157,7 @@ impl Loop {
             if self.bindings.len() >= BINDINGS {
                 return false;
             }
-            let Some(key) = self.queue.next() else { return false };
+            let Some(key) = self.queue.pop() else { return false };
             // The newest state: it may have been placed or deleted since it was queued.
             let pod = self.scheduler.informers.pods.get(&key);
             match pod.filter(|p| p.node_name.is_empty() && p.is_active() && !self.world.is_assumed(&p.meta.uid)) {
