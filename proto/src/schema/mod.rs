@@ -10,4 +10,4 @@ mod table;
 mod types;
 
 pub use table::{all_names, named, of_kind};
-pub use types::{Field, GroupVersionKind, ListKind, PatchStrategy, Shape, Type, TypeRef};
+pub use types::{Condition, DefaultRule, Field, GroupVersionKind, ListKind, PatchStrategy, Shape, Type, TypeRef};

@@ -1,16 +1,22 @@
-//! What a type is made of: fields with their JSON names, shapes, protobuf numbers and merge rules.
+//! What a type is made of: fields with their JSON names, shapes, protobuf numbers, merge rules and defaults.
 
+use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
+
+type Text = Cow<'static, str>;
 
 /// One struct of the API, e.g. `io.k8s.api.core.v1.PodSpec`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Type {
     /// The OpenAPI definition's name.
-    pub name: String,
-    /// The kinds this type is the schema of; empty for parts of other types.
+    pub name: Text,
+    /// The kinds this type is the schema of; empty for parts of other types. `*` is any.
     pub kinds: Vec<GroupVersionKind>,
     /// Sorted by name.
     pub fields: Vec<Field>,
+    /// In the order they are applied.
+    pub defaults: Vec<DefaultRule>,
     /// Unknown fields are kept, not dropped: a custom resource's `x-kubernetes-preserve-unknown-fields`.
     pub preserve_unknown: bool,
 }
@@ -18,19 +24,19 @@ pub struct Type {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GroupVersionKind {
     /// Empty for the core group.
-    pub group: String,
-    pub version: String,
-    pub kind: String,
+    pub group: Text,
+    pub version: Text,
+    pub kind: Text,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// As in JSON.
-    pub name: String,
+    pub name: Text,
     pub shape: Shape,
     /// The way to this field in protobuf. More than one number: the outer ones are of messages that JSON inlines,
     /// as `Volume.volumeSource`. Empty: not in protobuf.
-    pub number: Vec<u32>,
+    pub number: Box<[u32]>,
     /// Written even when zero: the field has no `omitempty` upstream.
     pub required: bool,
     /// Go holds a pointer, so an explicit zero differs from an absent field and is kept.
@@ -49,7 +55,7 @@ pub enum ListKind {
     Atomic,
     Set,
     /// Elements are told apart by these keys.
-    Map(Vec<String>),
+    Map(Vec<Text>),
 }
 
 /// `patchStrategy` and `patchMergeKey`, which strategic merge goes by.
@@ -57,10 +63,12 @@ pub enum ListKind {
 pub struct PatchStrategy {
     /// Lists are merged, not replaced.
     pub merge: bool,
-    /// Fields absent from `$retainKeys` are dropped.
+    /// Objects are replaced, not merged.
+    pub replace: bool,
+    /// Clients send `$retainKeys`: what it does not name is dropped.
     pub retain_keys: bool,
     /// For merged lists of objects.
-    pub merge_key: Option<String>,
+    pub merge_key: Option<Text>,
 }
 
 /// What a value may be.
@@ -94,6 +102,27 @@ pub enum TypeRef {
     Owned(Arc<Type>),
 }
 
+/// A value for a field that is absent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DefaultRule {
+    /// All but the last step must be there.
+    pub path: Vec<Text>,
+    pub value: Value,
+    pub condition: Condition,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    Always,
+    /// The neighbour `field` is one of these strings.
+    FieldIs {
+        field: Text,
+        one_of: Vec<Text>,
+    },
+    /// No field but this one is set.
+    Alone(Text),
+}
+
 impl TypeRef {
     pub fn get(&self) -> &Type {
         match self {
@@ -105,7 +134,7 @@ impl TypeRef {
 
 impl Type {
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by(|f| f.name.as_str().cmp(name)).ok()?;
+        let at = self.fields.binary_search_by(|f| f.name.as_ref().cmp(name)).ok()?;
         Some(&self.fields[at])
     }
 
@@ -119,6 +148,63 @@ impl Type {
         match self.name.rmatch_indices('.').nth(1) {
             Some((at, _)) => &self.name[at + 1..],
             None => &self.name,
+        }
+    }
+}
+
+impl Field {
+    /// Whether Go would write this value: null, and zeros of what has `omitempty`, are left out.
+    pub fn keeps(&self, value: &Value) -> bool {
+        if value.is_null() {
+            return false;
+        }
+        if self.required || self.pointer {
+            return true;
+        }
+        match (&self.shape, value) {
+            (Shape::Any | Shape::IntOrString, _) => true,
+            (_, Value::String(text)) => !text.is_empty(),
+            (_, Value::Bool(set)) => *set,
+            (_, Value::Number(number)) => number.as_f64() != Some(0.0),
+            (_, Value::Array(items)) => !items.is_empty(),
+            (Shape::Map(_), Value::Object(entries)) => !entries.is_empty(),
+            _ => true,
+        }
+    }
+}
+
+impl Shape {
+    /// As Go's error messages name the type.
+    pub fn go_name(&self) -> String {
+        match self {
+            Self::String => "string".into(),
+            Self::Bool => "bool".into(),
+            Self::Int32 => "int32".into(),
+            Self::Int64 => "int64".into(),
+            Self::Double => "float64".into(),
+            Self::Bytes => "[]uint8".into(),
+            Self::Quantity => "resource.Quantity".into(),
+            Self::IntOrString => "intstr.IntOrString".into(),
+            Self::Time => "v1.Time".into(),
+            Self::MicroTime => "v1.MicroTime".into(),
+            Self::Any => "interface {}".into(),
+            Self::Object(ty) => ty.get().go_name().to_owned(),
+            Self::List(item) => format!("[]{}", item.go_name()),
+            Self::Map(item) if **item == Self::Quantity => "v1.ResourceList".into(),
+            Self::Map(item) => format!("map[string]{}", item.go_name()),
+        }
+    }
+
+    /// What Go reads `null` as inside a list or a map.
+    pub fn zero(&self) -> Value {
+        match self {
+            Self::String | Self::Bytes => "".into(),
+            Self::Bool => false.into(),
+            Self::Int32 | Self::Int64 | Self::IntOrString | Self::Double => 0.into(),
+            Self::Quantity => "0".into(),
+            Self::Time | Self::MicroTime | Self::Any => Value::Null,
+            Self::Object(_) | Self::Map(_) => Value::Object(serde_json::Map::new()),
+            Self::List(_) => Value::Array(Vec::new()),
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Round trips, upstream's own bytes, and damage.
