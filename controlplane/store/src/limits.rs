@@ -36,3 +36,46 @@ impl Default for HistoryLimits {
         HistoryLimits { bytes: 16 * 1024 * 1024, age: Duration::from_secs(600) }
     }
 }
+
+/// How many transactions wait for the proposer before callers have to wait themselves.
+pub const PROPOSE_QUEUE: usize = 1024;
+/// The most transactions in one Raft entry.
+pub const BATCH_TXNS: usize = 256;
+/// A batch that has reached this size takes no further transaction.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+/// How many Raft entries are on their way at once: while one is being synced, the next is put together.
+pub const BATCHES_IN_FLIGHT: usize = 2;
+/// How long a caller waits for its transaction.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a linearizable read waits for the leadership to be confirmed.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server that is its own majority may take to lead after it opened its data.
+pub const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// sled's own cache. The state is in memory anyway; sled only has to find pages to rewrite.
+pub const SLED_CACHE: u64 = 8 * 1024 * 1024;
+/// How long to wait for sled's threads of an earlier store in the same process to let go of its file.
+pub const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);
+/// A record is cut into pieces of this size. sled holds up to 21 in a page and writes a page of more than 128 KiB into
+/// a file of its own, which it never syncs.
+pub const PIECE_BYTES: usize = 5 * 1024;
+/// At most this much is written between two syncs, so that sled never reuses a segment that was superseded only by
+/// something unsynced.
+pub const BYTES_PER_SYNC: usize = 256 * 1024;
+/// How many jobs wait for the log's thread.
+pub const LOG_QUEUE: usize = 256;
+/// How many superseded records the log's thread removes at a time, between appends.
+pub const PURGE_SLICE: u64 = 32;
+/// The newest log entries stay in memory up to this size, for whoever reads them next.
+pub const TAIL_BYTES: usize = 1024 * 1024;
+/// How many log entries are read from disk at a time.
+pub const READ_ENTRIES: u64 = 64;
+
+/// A snapshot is due when the log has grown by this much and by the size of the last snapshot.
+pub const SNAPSHOT_LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// A snapshot is due when the log has grown by this many entries, whatever their size.
+pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
+/// The longest key a snapshot or a command may hold. etcd's API server allows far less.
+pub const KEY_BYTES: usize = 64 * 1024;
+/// Stamping makes a value a little longer than what was proposed.
+pub const VALUE_BYTES: usize = TXN_BYTES + 64 * 1024;

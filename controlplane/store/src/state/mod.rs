@@ -6,14 +6,13 @@ mod proposals;
 mod view;
 
 pub use history::{Millis, Record};
-pub use proposals::ProposalId;
+pub use proposals::{ProposalId, Proposals};
 pub use view::MapView;
 
 use crate::limits::HistoryLimits;
 use crate::{Action, Change, Committed, Entry, Expect, Op, Revision, Stamp, StoreError, Term, Txn};
 use history::History;
 use imbl::OrdMap;
-use proposals::Proposals;
 use std::sync::Arc;
 
 /// The revision of an empty store. Not 0, which means "any" in Kubernetes; etcd starts at 1 as well.
