@@ -5,7 +5,7 @@ mod kubectl;
 mod leftovers;
 mod wait;
 
-pub use cluster::{Cluster, Options};
+pub use cluster::{Cluster, Options, coracle};
 pub use kubectl::{Kubectl, Output, versions};
 pub use leftovers::Host;
 pub use wait::{eventually, within};
