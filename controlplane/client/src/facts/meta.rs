@@ -83,6 +83,11 @@ impl Meta {
         self.owners.iter().find(|o| o.controller)
     }
 
+    /// For an index of objects without a controller: their namespace.
+    pub(super) fn unowned_in(&self) -> Vec<String> {
+        if self.controller().is_some() { Vec::new() } else { vec![self.key.namespace.clone()] }
+    }
+
     pub fn is_controlled_by(&self, uid: &str) -> bool {
         self.controller().is_some_and(|o| &*o.uid == uid)
     }

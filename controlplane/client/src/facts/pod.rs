@@ -82,6 +82,12 @@ impl PodFacts {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 
+    /// When it has been ready for long enough to count as available; `None` while it is not ready.
+    pub fn available_at(&self, min_ready_seconds: i32) -> Option<Timestamp> {
+        let since = if self.ready { self.ready_since.unwrap_or(Timestamp::UNIX_EPOCH) } else { return None };
+        Some(since + std::time::Duration::from_secs(min_ready_seconds.max(0).unsigned_abs().into()))
+    }
+
     /// Upstream's `IsPodActive`.
     pub fn is_active(&self) -> bool {
         !self.is_terminal() && !self.meta.is_deleting()
@@ -99,13 +105,18 @@ impl Project for PodFacts {
     }
 
     fn indexes() -> &'static [Index<Self>] {
-        &[Index { name: Self::BY_NODE, values: |pod| vec![pod.node_name.to_string()] }]
+        &[
+            Index { name: Self::BY_NODE, values: |pod| vec![pod.node_name.to_string()] },
+            Index { name: Self::UNOWNED, values: |pod| pod.meta.unowned_in() },
+        ]
     }
 }
 
 impl PodFacts {
     /// Index of pods by node name; the empty name holds those not scheduled.
     pub const BY_NODE: &'static str = "node";
+    /// Index of pods that no controller manages, by namespace.
+    pub const UNOWNED: &'static str = "unowned";
 }
 
 impl Kind for PodFacts {

@@ -1,7 +1,7 @@
 //! Workloads that own pods (Deployment, ReplicaSet), and Leases: what their neighbours need to find and match them.
 
 use super::meta::{RawMeta, decode, instant};
-use super::{Meta, Project};
+use super::{Index, Meta, Project};
 use coracle_proto::selector::LabelSelector;
 use coracle_proto::{ApiError, Object};
 use jiff::Timestamp;
@@ -15,11 +15,16 @@ pub struct WorkloadFacts {
     /// Matches nothing where `spec.selector` is missing or unreadable.
     pub selector: Option<LabelSelector>,
     pub replicas: i32,
+    /// `spec.strategy.type: Recreate`.
+    pub recreates: bool,
     /// `status.replicas`, `status.readyReplicas`, `status.availableReplicas`.
     pub status: (i32, i32, i32),
 }
 
 impl WorkloadFacts {
+    /// Index of those that no controller manages, by namespace.
+    pub const UNOWNED: &'static str = "unowned";
+
     /// Whether it would select an object with these labels. An empty selector selects nothing here.
     pub fn selects(&self, labels: &super::Labels) -> bool {
         self.selector.as_ref().is_some_and(|s| !s.is_empty() && s.matches(labels))
@@ -33,12 +38,17 @@ impl Project for WorkloadFacts {
             meta: metadata.meta(object.revision)?,
             selector: LabelSelector::from_tree(&spec.selector).ok().flatten(),
             replicas: spec.replicas.unwrap_or(1),
+            recreates: spec.strategy["type"] == "Recreate",
             status: (status.replicas, status.ready_replicas, status.available_replicas),
         })
     }
 
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    fn indexes() -> &'static [Index<Self>] {
+        &[Index { name: Self::UNOWNED, values: |workload| workload.meta.unowned_in() }]
     }
 }
 
@@ -56,6 +66,7 @@ struct RawWorkload<'a> {
 #[serde(default)]
 struct RawSpec {
     selector: Value,
+    strategy: Value,
     replicas: Option<i32>,
 }
 
