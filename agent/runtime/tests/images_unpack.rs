@@ -158,8 +158,8 @@ fn files_with_holes_stay_so() {
 fn archives_of_gnu_tar_are_understood() {
     let Some((dir, store)) = store() else { return };
     let source = dir.path().join("source");
-    fs::create_dir_all(source.join("x".repeat(120))).unwrap();
-    fs::write(source.join("x".repeat(120)).join("y".repeat(120)), "deep").unwrap();
+    fs::create_dir_all(source.join("x".repeat(90))).unwrap();
+    fs::write(source.join("x".repeat(90)).join("y".repeat(90)), "deep").unwrap();
     let holes = fs::File::create(source.join("holes")).unwrap();
     holes.set_len(8 << 20).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&holes, b"end", (8 << 20) - 3).unwrap();
@@ -246,6 +246,7 @@ fn hostile(victim: &str, up: &str) -> Vec<(&'static str, Layer)> {
         ("memory below a folder", new().device("x/dev/mem", EntryType::Char)),
         ("a whiteout of ..", new().file(".wh...", b"")),
         ("a whiteout of .", new().file(".wh..", b"")),
+        ("a file below a whiteout", new().file(".wh.x/file", b"")),
         ("a whiteout of nothing", new().file(".wh.", b"")),
         ("a redirect of overlayfs", new().pax(&[("SCHILY.xattr.trusted.overlay.redirect", b"/")]).folder("d")),
         ("a root that is a link", new().symlink(".", victim)),

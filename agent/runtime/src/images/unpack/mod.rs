@@ -51,6 +51,12 @@ impl Layer {
         let Some(name) = place.name() else {
             return self.add_root(member);
         };
+        if let Some(parent) = place.parents().iter().find(|parent| parent.starts_with(b".wh.")) {
+            return match parent.starts_with(b".wh..wh.") {
+                true => Ok(()),
+                false => Err(Fault::bad("a path below a whiteout")),
+            };
+        }
         if name == b".wh..wh..opq" {
             return self.tree.make_opaque(&place);
         }
