@@ -52,3 +52,91 @@ fn fill(rule: &DefaultRule, entries: &mut Map<String, Value>) {
         target.insert(last.to_string(), rule.value.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::of_kind;
+    use serde_json::json;
+
+    fn defaulted(group: &str, kind: &str, mut tree: Value) -> Value {
+        apply(of_kind(group, "v1", kind).expect(kind), &mut tree);
+        tree
+    }
+
+    #[test]
+    fn a_pod_gets_upstreams_defaults() {
+        let pod = json!({"spec": {
+            "containers": [{"name": "c", "ports": [{"containerPort": 80}], "livenessProbe": {"httpGet": {"port": 80}}}],
+            "volumes": [{"name": "a"}, {"name": "b", "configMap": {"name": "x"}}, {"name": "c", "hostPath": {"path": "/"}}],
+        }});
+        let expected = json!({"spec": {
+            "containers": [{
+                "name": "c", "ports": [{"containerPort": 80, "protocol": "TCP"}], "resources": {},
+                "livenessProbe": {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"},
+                    "failureThreshold": 3, "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            }],
+            "volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "x", "defaultMode": 420}},
+                {"name": "c", "hostPath": {"path": "/", "type": ""}}],
+            "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler",
+            "securityContext": {}, "terminationGracePeriodSeconds": 30, "enableServiceLinks": true,
+        }});
+        assert_eq!(defaulted("", "Pod", pod), expected);
+    }
+
+    #[test]
+    fn what_is_set_stays_and_conditions_look_at_neighbours() {
+        let table = [
+            (
+                "apps",
+                "Deployment",
+                json!({"spec": {"replicas": 0, "strategy": {"type": "Recreate"}}}),
+                json!({"spec": {"replicas": 0, "strategy": {"type": "Recreate"}, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600}}),
+            ),
+            (
+                "apps",
+                "Deployment",
+                json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0}}}}),
+                json!({"spec": {"replicas": 1, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
+                    "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600}}),
+            ),
+            (
+                "",
+                "Service",
+                json!({"spec": {"ports": [{"port": 80}]}}),
+                json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}], "sessionAffinity": "None", "type": "ClusterIP", "internalTrafficPolicy": "Cluster"}}),
+            ),
+            (
+                "",
+                "Service",
+                json!({"spec": {"type": "NodePort", "sessionAffinity": "ClientIP"}}),
+                json!({"spec": {"type": "NodePort", "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}},
+                    "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster"}}),
+            ),
+            (
+                "",
+                "Service",
+                json!({"spec": {"type": "ExternalName"}}),
+                json!({"spec": {"type": "ExternalName", "sessionAffinity": "None"}}),
+            ),
+            // The pod template of a workload is no Pod: no enableServiceLinks.
+            (
+                "apps",
+                "ReplicaSet",
+                json!({"spec": {"replicas": 2, "template": {"spec": {"dnsPolicy": "None"}}}}),
+                json!({"spec": {"replicas": 2, "template": {"spec": {"dnsPolicy": "None", "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30}}}}),
+            ),
+            ("", "Secret", json!({}), json!({"type": "Opaque"})),
+            ("", "ConfigMap", json!({"data": {"a": "b"}}), json!({"data": {"a": "b"}})),
+            ("", "Pod", json!("no object"), json!("no object")),
+            ("", "Pod", json!({"spec": 7}), json!({"spec": 7})),
+        ];
+        for (group, kind, from, to) in table {
+            let once = defaulted(group, kind, from.clone());
+            assert_eq!(once, to, "{from}");
+            assert_eq!(defaulted(group, kind, once.clone()), once, "defaults are stable");
+        }
+    }
+}

@@ -6,6 +6,8 @@ pub mod decode;
 pub mod defaults;
 pub mod patch;
 pub mod protobuf;
+#[cfg(test)]
+mod sample;
 mod table;
 mod types;
 

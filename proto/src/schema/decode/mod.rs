@@ -20,7 +20,10 @@ pub(super) use scalar::quantity_text;
 /// Values may nest this deep. serde's own limit for JSON and YAML is the same.
 pub const MAX_DEPTH: usize = 128;
 /// Beside its own length, a document may grow by this much through YAML aliases. Values and bytes of text count.
-const MAX_ALIAS_GROWTH: usize = 4 << 20;
+const MAX_ALIAS_GROWTH: usize = 1 << 20;
+/// The YAML parser takes time by the square of the nesting before it can refuse it, so brackets are counted beforehand,
+/// in quoted text too.
+const MAX_YAML_BRACKETS: usize = 1000;
 /// As upstream.
 const MAX_STRICT_ERRORS: usize = 100;
 
@@ -75,6 +78,9 @@ pub fn json(bytes: &[u8], ty: &Type, validation: FieldValidation) -> Result<Deco
 
 /// A single document.
 pub fn yaml(bytes: &[u8], ty: &Type, validation: FieldValidation) -> Result<Decoded, DecodeError> {
+    if open_brackets(bytes) > MAX_YAML_BRACKETS {
+        return Err(DecodeError::Syntax("exceeded max depth".into()));
+    }
     let mut report = Report::new(validation, bytes.len().saturating_add(MAX_ALIAS_GROWTH));
     let tree = read(serde_norway::Deserializer::from_slice(bytes), ty, &mut report)?;
     finish(tree, report)
@@ -85,6 +91,20 @@ pub fn tree(tree: Value, ty: &Type, validation: FieldValidation) -> Result<Decod
     let mut report = Report::new(validation, usize::MAX);
     let tree = read(tree, ty, &mut report)?;
     finish(tree, report)
+}
+
+/// The most brackets that are open at once.
+fn open_brackets(bytes: &[u8]) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    for byte in bytes {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => continue,
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn read<'de, 't, D: Deserializer<'de>>(source: D, ty: &'t Type, report: &mut Report<'t>) -> Result<Value, DecodeError> {

@@ -104,7 +104,7 @@ impl<'t> Report<'t> {
             Step::Field(owner, name) => Some((*owner, *name)),
             _ => None,
         });
-        let (owner, _) = fields.clone().last()?;
+        let (owner, _) = fields.clone().next_back()?;
         Some((owner, fields.map(|(_, name)| name).collect::<Vec<_>>().join(".")))
     }
 

@@ -82,6 +82,16 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+/// As Go's JSON decoder names them.
+pub(super) fn json_kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Number(_) => "number",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+        other => kind_of(other),
+    }
+}
+
 /// As Go prints a value with `%v`.
 pub(super) fn go_text(value: &Value) -> String {
     match value {

@@ -115,7 +115,7 @@ impl<'t> Entry<'t> {
 /// Applies `patch` to `original`. The result is as raw as the patch was: decode it by the schema before it is stored.
 pub fn strategic(original: &Value, patch: &Value, ty: &Type) -> Result<Value> {
     let Value::Object(patch) = patch else {
-        return Err(PatchError::NotAnObject(directive::kind_of(patch)));
+        return Err(PatchError::NotAnObject(directive::json_kind_of(patch)));
     };
     let original = original.as_object().cloned().unwrap_or_default();
     merge_objects(original, patch.clone(), Schema::Struct(ty)).map(Value::Object)
