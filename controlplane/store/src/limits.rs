@@ -72,7 +72,7 @@ pub const TAIL_BYTES: usize = 1024 * 1024;
 pub const READ_ENTRIES: u64 = 64;
 
 /// A snapshot is due when the log has grown by this much and by the size of the last snapshot.
-pub const SNAPSHOT_LOG_BYTES: u64 = 16 * 1024 * 1024;
+pub const SNAPSHOT_LOG_BYTES: u64 = 8 * 1024 * 1024;
 /// A snapshot is due when the log has grown by this many entries, whatever their size.
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
 /// The longest key a snapshot or a command may hold. etcd's API server allows far less.

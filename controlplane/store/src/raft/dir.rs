@@ -19,12 +19,11 @@ impl Dir {
     pub fn open(path: &Path) -> Result<Dir, OpenError> {
         let doing = |what: &str| OpenError::io(format!("{what} {}", path.display()));
         fs::create_dir_all(path).map_err(doing("create"))?;
-        let lock = hold(path)?;
-        let dir = Dir { path: path.to_owned(), _lock: lock };
-        dir.check_format()?;
+        let dir = Dir { path: path.to_owned(), _lock: hold(path)? };
         for part in [dir.log(), dir.snapshots()] {
             fs::create_dir_all(&part).map_err(OpenError::io(format!("create {}", part.display())))?;
         }
+        dir.check_format()?;
         sync_dir(path).map_err(doing("sync"))?;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_dir(parent).map_err(doing("sync the directory of"))?;
@@ -54,7 +53,8 @@ impl Dir {
                 Err(OpenError::damaged("the data format is no text", path))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.log().exists() {
+                let mut log = fs::read_dir(self.log()).map_err(OpenError::io("list the log".into()))?;
+                if log.next().is_some() {
                     return Err(OpenError::damaged("there is a log but no data format", path));
                 }
                 replace(&path, FORMAT.as_bytes()).map_err(OpenError::io(format!("write {}", path.display())))

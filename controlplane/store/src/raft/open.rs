@@ -91,8 +91,10 @@ fn find(path: &Path) -> Result<Found, OpenError> {
         let what = format!("the log begins with entry {purged}, but the newest snapshot ends before entry {covered}");
         return Err(OpenError::damaged(what, dir.snapshots()));
     }
-    if last.is_none() && covered.is_some() {
-        return Err(OpenError::damaged("there is a snapshot but no log", dir.log()));
+    if next(last) < next(covered) {
+        let (last, covered) = (next(last), next(covered));
+        let what = format!("the log ends before entry {last}, but a snapshot was made of the entries before {covered}");
+        return Err(OpenError::damaged(what, dir.log()));
     }
     Ok(Found { dir, log, snapshot })
 }

@@ -44,9 +44,8 @@ impl Replica {
         let outcome = inner.state.apply(proposal, ruling, now);
         let revision = inner.state.revision();
         if revision > before {
-            for record in inner.state.changes_after(before)? {
-                inner.hub.publish(record);
-            }
+            let records = inner.state.changes_after(before).expect("the history always keeps the newest change");
+            records.for_each(|record| inner.hub.publish(record));
             inner.pins.drop_below(inner.state.oldest());
             drop(guard);
             self.newest.send_replace(revision);

@@ -64,9 +64,12 @@ impl History {
         self.trim(now);
     }
 
+    /// The newest record stays, however large it is: its watchers have not had a chance to see it.
     fn trim(&mut self, now: Millis) {
         let age = u64::try_from(self.limits.age.as_millis()).unwrap_or(u64::MAX);
-        while let Some(first) = self.records.front() {
+        while self.records.len() > 1
+            && let Some(first) = self.records.front()
+        {
             let expired = now.0.saturating_sub(first.at.0) > age;
             if !expired && self.bytes <= self.limits.bytes {
                 return;

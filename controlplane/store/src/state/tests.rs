@@ -168,6 +168,15 @@ fn the_history_is_bounded_by_bytes() {
 }
 
 #[test]
+fn the_newest_change_is_kept_even_if_it_is_larger_than_the_history() {
+    let mut state = State::new(stamp, HistoryLimits { bytes: 10, age: std::time::Duration::from_secs(9) });
+    for _ in 0..3 {
+        apply(&mut state, vec![put("a", "a value that is longer than that")]).expect("nothing refuses it");
+        assert_eq!(state.oldest().0 + 1, state.revision().0);
+    }
+}
+
+#[test]
 fn the_history_is_bounded_by_age() {
     let mut state = State::new(stamp, HistoryLimits { bytes: 1 << 20, age: std::time::Duration::from_millis(10) });
     for (number, now) in [(1, 100), (2, 105), (3, 112)] {

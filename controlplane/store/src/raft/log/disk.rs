@@ -22,13 +22,8 @@ impl Disk {
     pub fn open(dir: &Path) -> io::Result<Disk> {
         let db = open_sled(dir)?;
         let data = File::options().read(true).write(true).open(dir.join("db"))?;
-        for entry in std::fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                File::open(entry.path())?.sync_all()?;
-            }
-        }
-        sync_dir(&dir.join("blobs"))?;
+        // sled syncs its snapshot file, but neither its name nor its settings.
+        File::open(dir.join("conf"))?.sync_all()?;
         sync_dir(dir)?;
         Ok(Disk { db, data })
     }
