@@ -1,1 +1,23 @@
-//! Under construction.
+//! The API server: resources, the registry every read and write passes, admission, authorisation, and HTTP.
+
+pub mod admission;
+pub mod auth;
+pub mod bootstrap;
+pub mod catalog;
+mod codec;
+mod config;
+pub mod limits;
+pub mod node_streams;
+pub mod registry;
+pub mod resources;
+mod stamp;
+pub mod user;
+mod validate;
+
+pub use bootstrap::bootstrap;
+pub use config::{NODE_PORTS, RegistryConfig};
+pub use registry::Registry;
+pub use user::UserInfo;
+
+/// Gives the store's values their `resourceVersion`.
+pub const STAMP: coracle_store::Stamp = stamp::stamp;

@@ -1,0 +1,97 @@
+//! NodeRestriction: a node writes only about itself and what runs on it. Authorisation lets a node name the kinds;
+//! this looks at the objects.
+
+use crate::registry::Call;
+use crate::validate::{items, text};
+use coracle_proto::{ApiError, ObjectKey, Tree, meta};
+use coracle_store::View;
+
+pub fn create(call: &Call<'_>, new: &Tree, _view: &dyn View) -> Result<(), ApiError> {
+    let Some(node) = call.user.node_name() else { return Ok(()) };
+    let refuse = |why: String| Err(ApiError::forbidden(call.resource(), meta::name(new), why));
+    match call.kind.facts().storage {
+        "nodes" if meta::name(new) != node => {
+            refuse(format!("node {node:?} is not allowed to modify node {:?}", meta::name(new)))
+        }
+        "nodes" => restricted_labels(call, node, new, &Tree::Null),
+        "pods" => refuse("pods can only be created by nodes as mirror pods, which this cluster has not".into()),
+        "leases.coordination.k8s.io" if meta::namespace(new) != "kube-node-lease" || meta::name(new) != node => {
+            refuse("can only access node lease with the same name as the requesting node".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub fn update(call: &Call<'_>, new: &Tree, old: &Tree, _view: &dyn View) -> Result<(), ApiError> {
+    let Some(node) = call.user.node_name() else { return Ok(()) };
+    match call.kind.facts().storage {
+        "pods" => own_pod(call, node, old),
+        "nodes" => {
+            if new["spec"]["taints"] != old["spec"]["taints"] && call.subresource.is_empty() {
+                let why = format!("node {node:?} is not allowed to modify taints");
+                return Err(ApiError::forbidden(call.resource(), meta::name(old), why));
+            }
+            restricted_labels(call, node, new, old)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The pod itself is looked at in [`own_pod`] by [`crate::registry`]'s authoriser, which has it at hand.
+pub fn delete(call: &Call<'_>) -> Result<(), ApiError> {
+    let Some(node) = call.user.node_name() else { return Ok(()) };
+    if call.kind.facts().storage == "nodes" {
+        let why = format!("node {node:?} is not allowed to delete nodes");
+        return Err(ApiError::forbidden(call.resource(), &call.key.name, why));
+    }
+    Ok(())
+}
+
+fn own_pod(call: &Call<'_>, node: &str, pod: &Tree) -> Result<(), ApiError> {
+    let bound = text(&pod["spec"], "nodeName");
+    if bound == node {
+        return Ok(());
+    }
+    let why = format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself");
+    Err(ApiError::forbidden(call.resource(), &ObjectKey::of(pod).name, why))
+}
+
+/// Labels that mark who a node is for are not the node's to set.
+fn restricted_labels(call: &Call<'_>, node: &str, new: &Tree, old: &Tree) -> Result<(), ApiError> {
+    let (now, before) = (meta::labels(new), meta::labels(old));
+    let restricted = |key: &str| {
+        key.split_once('/').is_some_and(|(domain, _)| {
+            domain == "node-restriction.kubernetes.io" || domain.ends_with(".node-restriction.kubernetes.io")
+        })
+    };
+    let changed = now.keys().chain(before.keys()).find(|key| restricted(key) && now.get(*key) != before.get(*key));
+    match changed {
+        Some(key) => {
+            let why = format!("is not allowed to modify labels: {key}");
+            Err(ApiError::forbidden(call.resource(), meta::name(new), format!("node {node:?} {why}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a pod needs this object: the node it runs on may then read it.
+pub fn references(pod: &Tree, storage: &str, name: &str) -> bool {
+    let spec = &pod["spec"];
+    let containers = ["containers", "initContainers", "ephemeralContainers"];
+    let containers = || containers.iter().flat_map(|list| items(spec, list));
+    let (volume, projected, from, key) = match storage {
+        "configmaps" => (("configMap", "name"), "configMap", "configMapRef", "configMapKeyRef"),
+        "secrets" => (("secret", "secretName"), "secret", "secretRef", "secretKeyRef"),
+        _ => return false,
+    };
+    let in_volumes = items(spec, "volumes").iter().any(|v| {
+        text(&v[volume.0], volume.1) == name
+            || items(&v["projected"], "sources").iter().any(|s| text(&s[projected], "name") == name)
+    });
+    let in_env = containers().any(|c| {
+        items(c, "envFrom").iter().any(|e| text(&e[from], "name") == name)
+            || items(c, "env").iter().any(|e| text(&e["valueFrom"][key], "name") == name)
+    });
+    let pulls = storage == "secrets" && items(spec, "imagePullSecrets").iter().any(|s| text(s, "name") == name);
+    in_volumes || in_env || pulls
+}

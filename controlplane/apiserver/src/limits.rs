@@ -1,0 +1,68 @@
+//! Every bound of the API server, in one place.
+
+use std::time::Duration;
+
+/// Bytes of a request body; upstream's limit.
+pub const MAX_BODY: usize = 3 * 1024 * 1024;
+/// How deep a JSON or YAML body may nest.
+pub const MAX_DEPTH: usize = 128;
+/// How often a read-modify-write is tried again after a conflict.
+pub const MAX_CONFLICT_RETRIES: usize = 5;
+/// How many random names are tried for `generateName`.
+pub const MAX_NAME_RETRIES: usize = 8;
+/// How many addresses or ports an allocation tries at random before it searches.
+pub const RANDOM_ALLOCATION_TRIES: usize = 32;
+
+/// Requests served at once, watches and streams aside.
+pub const MAX_REQUESTS: usize = 400;
+/// Long-running requests (watch, log, exec, …) served at once.
+pub const MAX_LONG_REQUESTS: usize = 10_000;
+/// Connections open at once, over all listeners.
+pub const MAX_CONNECTIONS: usize = 16_384;
+/// HTTP/2 streams per connection.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1_000;
+/// A TLS handshake must end within this.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The head of a request must arrive within this.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body must arrive within this.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request that is not long-running must be answered within this; upstream's `--request-timeout`.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long open requests may go on once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Without `timeoutSeconds` a watch ends after this, and up to twice this.
+pub const WATCH_TIMEOUT: Duration = Duration::from_secs(1800);
+/// The longest `timeoutSeconds` that is honoured.
+pub const MAX_WATCH_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// A quiet watch that allows bookmarks gets one this often.
+pub const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// A response larger than this is compressed when the client accepts it; upstream's threshold.
+pub const GZIP_THRESHOLD: usize = 128 * 1024;
+
+/// Bytes of all annotations of one object.
+pub const MAX_ANNOTATIONS: usize = 256 * 1024;
+/// Bytes of the data of a ConfigMap or Secret.
+pub const MAX_DATA: usize = 1024 * 1024;
+
+/// Seconds a service account token lives unless asked otherwise, and the least that may be asked.
+pub const TOKEN_SECONDS: i64 = 3600;
+pub const MIN_TOKEN_SECONDS: i64 = 600;
+/// Tokens of pods are renewed long before; upstream's `WarnOnlyBoundTokenExpirationSeconds` asks for 3607.
+pub const MAX_TOKEN_SECONDS: i64 = 1 << 32;
+
+/// SPDY: streams open at once on one connection.
+pub const SPDY_MAX_STREAMS: usize = 256;
+/// SPDY: the largest frame accepted.
+pub const SPDY_MAX_FRAME: usize = 1 << 20;
+/// SPDY: the largest header block after decompression.
+pub const SPDY_MAX_HEADERS: usize = 64 * 1024;
+/// SPDY: the most that is written in one data frame.
+pub const SPDY_DATA_CHUNK: usize = 16 * 1024;
+/// Frames that wait between a client's stream and its node.
+pub const STREAM_QUEUE: usize = 32;
+/// A client must open the streams it announced within this; upstream's `StreamCreationTimeout`.
+pub const STREAM_CREATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// A stream with nothing to say for so long is closed; upstream's `StreamingConnectionIdleTimeout`.
+pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(4 * 3600);

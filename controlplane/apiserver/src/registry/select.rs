@@ -1,0 +1,97 @@
+//! Label and field selectors against stored objects.
+
+use crate::resources::ResourceType;
+use bytes::Bytes;
+use coracle_proto::ApiError;
+use coracle_proto::selector::{FieldSelector, LabelSelector};
+use coracle_proto::{Tree, meta};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Both selectors of a list or watch, with the kind that knows its fields.
+#[derive(Clone)]
+pub struct Filter {
+    kind: &'static dyn ResourceType,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+/// As little of an object as labels need.
+#[derive(Deserialize)]
+struct Labelled {
+    metadata: Labels,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+impl Filter {
+    /// Refuses fields the kind does not offer.
+    pub fn new(
+        kind: &'static dyn ResourceType,
+        labels: LabelSelector,
+        fields: FieldSelector,
+    ) -> Result<Self, ApiError> {
+        for requirement in &fields.0 {
+            let path = requirement.path.as_str();
+            let common = path == "metadata.name" || (path == "metadata.namespace" && kind.facts().resource.namespaced);
+            if !common && !kind.facts().fields.contains(&path) {
+                return Err(unsupported(kind, path));
+            }
+        }
+        Ok(Self { kind, labels, fields })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The one name that can match.
+    pub fn name(&self) -> Option<&str> {
+        self.fields.required("metadata.name")
+    }
+
+    /// The one namespace that can match.
+    pub fn namespace(&self) -> Option<&str> {
+        self.fields.required("metadata.namespace")
+    }
+
+    /// `value` is a stored object.
+    pub fn matches(&self, value: &Bytes) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        if self.fields.is_empty() {
+            return serde_json::from_slice::<Labelled>(value).is_ok_and(|o| self.labels.matches(&o.metadata.labels));
+        }
+        serde_json::from_slice::<Tree>(value).is_ok_and(|object| self.matches_tree(object))
+    }
+
+    fn matches_tree(&self, mut object: Tree) -> bool {
+        if !self.labels.matches_object(&object) {
+            return false;
+        }
+        self.kind.to_served(&mut object);
+        self.fields.0.iter().all(|requirement| {
+            let found = match requirement.path.as_str() {
+                "metadata.name" => meta::name(&object).to_owned(),
+                "metadata.namespace" => meta::namespace(&object).to_owned(),
+                path => self.kind.field(&object, path),
+            };
+            (found == requirement.value) == requirement.equal
+        })
+    }
+}
+
+fn unsupported(kind: &dyn ResourceType, path: &str) -> ApiError {
+    let resource = &kind.facts().resource;
+    let what = match (resource.group.as_ref(), resource.kind.as_ref()) {
+        ("", "Pod") => format!("field label not supported: {path}"),
+        ("", "Node" | "Namespace" | "Secret" | "Event" | "Service") => format!("field label not supported: {path}"),
+        _ => format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+    };
+    ApiError::bad_request(what)
+}
