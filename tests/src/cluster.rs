@@ -3,7 +3,7 @@
 use crate::Kubectl;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// How `coracle up` is started.
@@ -72,9 +72,18 @@ impl Cluster {
     }
 
     pub fn try_start(&self) -> Output {
-        let mut command = coracle(&["up", "--detach", "--listen", &self.listen]);
+        self.up_command().arg("--detach").output().expect("coracle starts")
+    }
+
+    /// Without `--detach`, and without waiting for anything.
+    pub fn spawn_foreground(&self) -> Child {
+        self.up_command().stdout(Stdio::null()).spawn().expect("coracle starts")
+    }
+
+    fn up_command(&self) -> Command {
+        let mut command = coracle(&["up", "--listen", &self.listen]);
         command.arg("--data-dir").arg(self.data_dir()).arg("--kubeconfig").arg(self.kubeconfig()).args(&self.args);
-        command.output().expect("coracle starts")
+        command
     }
 
     /// The cluster's own log.
@@ -129,9 +138,15 @@ impl Drop for Cluster {
     }
 }
 
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Runs this binary from now on. For benchmarks; before the first [`coracle`].
+pub fn use_binary(path: PathBuf) {
+    PROGRAM.set(path).expect("no binary was chosen before");
+}
+
 /// The binary under test: `CORACLE_BIN`, or this workspace's, built once.
 pub fn coracle(args: &[&str]) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| match std::env::var_os("CORACLE_BIN") {
         Some(path) => path.into(),
         None => build(),

@@ -1,11 +1,13 @@
 //! What the end-to-end tests share: real clusters of the real binary, real `kubectl`, and waiting for a condition.
 
+mod api;
 mod cluster;
 mod kubectl;
 mod leftovers;
 mod wait;
 
-pub use cluster::{Cluster, Options, coracle};
+pub use api::{Answer, Api, Connection};
+pub use cluster::{Cluster, Options, coracle, use_binary};
 pub use kubectl::{Kubectl, Output, versions};
 pub use leftovers::Host;
 pub use wait::{eventually, within};
