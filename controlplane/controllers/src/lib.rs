@@ -8,6 +8,7 @@ mod deployment;
 mod endpoints;
 mod ledger;
 pub mod limits;
+mod meaning;
 mod ownership;
 mod replicaset;
 pub mod table;

@@ -1,7 +1,7 @@
 //! The table of controllers, and starting them.
 
 use crate::context::{Config, Context};
-use crate::{deployment, replicaset};
+use crate::{deployment, endpoints, replicaset};
 use coracle_client::{EventRecorder, Informers, ResourceApi};
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ macro_rules! table {
 pub const CONTROLLERS: &[Row] = table! {
     "deployment-controller" => deployment::run;
     "replicaset-controller" => replicaset::run;
+    "endpointslice-controller" => endpoints::run_slices;
+    "endpoint-controller" => endpoints::run_legacy;
 };
 
 /// The running controllers.

@@ -47,8 +47,6 @@ pub struct PodFacts {
     pub restarts: i32,
     /// Annotation `controller.kubernetes.io/pod-deletion-cost`.
     pub deletion_cost: i32,
-    /// Annotation `endpoints.kubernetes.io/last-change-trigger-time` is derived from it: newest change of `Ready`.
-    pub ready_changed: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -276,7 +274,6 @@ impl RawPod<'_> {
             host_ip: status.host_ip.unwrap_or_default(),
             nominated_node: status.nominated_node_name.unwrap_or_default(),
             deletion_cost,
-            ready_changed,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Telling pod templates apart: equality without the hash label, and the hash itself.
 
+use crate::meaning::normal;
 use coracle_proto::{Tree, meta};
 use serde_json::Value;
 
@@ -16,26 +17,6 @@ fn without_hash(template: &Tree) -> Tree {
         labels.remove(HASH_LABEL);
     }
     template
-}
-
-fn normal(tree: Tree) -> Tree {
-    match tree {
-        Value::Object(map) => {
-            let fields = map.into_iter().map(|(key, value)| (key, normal(value)));
-            fields.filter(|(_, value)| !is_nothing(value)).collect::<serde_json::Map<_, _>>().into()
-        }
-        Value::Array(items) => items.into_iter().map(normal).collect(),
-        other => other,
-    }
-}
-
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(map) => map.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
 }
 
 /// FNV-1a of the template and the collision count, in letters that make no words, as upstream writes it. The number

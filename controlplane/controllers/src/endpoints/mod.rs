@@ -1,1 +1,11 @@
 //! EndpointSlices and Endpoints: which pods answer for a Service. Both come from the same facts.
+
+mod facts;
+mod legacy;
+mod legacy_plan;
+mod slices;
+mod slices_plan;
+mod watch;
+
+pub(crate) use legacy::run as run_legacy;
+pub(crate) use slices::run as run_slices;

@@ -1,0 +1,392 @@
+//! Spreads a Service's endpoints over EndpointSlices with as few writes as possible. Pure.
+
+use super::facts::{self, HEADLESS, Port};
+use crate::limits::ENDPOINTS_PER_SLICE;
+use crate::meaning;
+use coracle_client::PodFacts;
+use coracle_client::facts::{Owner, ServiceFacts};
+use coracle_proto::resource::{ENDPOINT_SLICES, SERVICES};
+use coracle_proto::{Tree, meta};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
+/// Where a node says which zone it is in.
+pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
+
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Plan {
+    pub(super) create: Vec<Tree>,
+    pub(super) update: Vec<Tree>,
+    pub(super) delete: Vec<Tree>,
+}
+
+/// Endpoints that may share a slice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Group {
+    address_type: &'static str,
+    ports: Vec<Port>,
+}
+
+/// `existing` are the Service's slices that this controller manages. `zone` tells a node's zone.
+pub(super) fn plan(
+    service: &ServiceFacts,
+    pods: &[Arc<PodFacts>],
+    existing: Vec<Tree>,
+    zone: &dyn Fn(&str) -> Option<String>,
+) -> Plan {
+    let mut groups = desired(service, pods, zone);
+    let mut plan = Plan::default();
+    let mut slices: BTreeMap<Group, Vec<Tree>> = BTreeMap::new();
+    for slice in existing {
+        match group_of(&slice).filter(|group| groups.contains_key(group)) {
+            Some(group) => slices.entry(group).or_default().push(slice),
+            None => plan.delete.push(slice),
+        }
+    }
+    for (group, endpoints) in std::mem::take(&mut groups) {
+        let slices = slices.remove(&group).unwrap_or_default();
+        spread(service, &group, endpoints, slices, &mut plan);
+    }
+    reuse(&mut plan);
+    plan
+}
+
+/// Every group with its endpoints by uid; a placeholder group without endpoints where there are none.
+fn desired(
+    service: &ServiceFacts,
+    pods: &[Arc<PodFacts>],
+    zone: &dyn Fn(&str) -> Option<String>,
+) -> BTreeMap<Group, BTreeMap<Arc<str>, Tree>> {
+    let mut groups: BTreeMap<Group, BTreeMap<Arc<str>, Tree>> = BTreeMap::new();
+    for address_type in address_types(service) {
+        let before = groups.len();
+        for pod in pods {
+            let of_type = |ip: &&Box<str>| facts::is_ipv6(ip) == (address_type == "IPv6");
+            let Some(address) = pod.pod_ips.iter().find(of_type) else { continue };
+            let group = Group { address_type, ports: facts::ports(service, pod) };
+            let endpoint = endpoint(service, pod, address, zone);
+            groups.entry(group).or_default().insert(pod.meta.uid.clone(), endpoint);
+        }
+        if groups.len() == before {
+            groups.insert(Group { address_type, ports: Vec::new() }, BTreeMap::new());
+        }
+    }
+    groups
+}
+
+fn address_types(service: &ServiceFacts) -> Vec<&'static str> {
+    let named = |family: &Box<str>| if &**family == "IPv6" { "IPv6" } else { "IPv4" };
+    let types: Vec<_> = service.ip_families.iter().map(named).collect();
+    if types.is_empty() { vec!["IPv4"] } else { types }
+}
+
+fn endpoint(service: &ServiceFacts, pod: &PodFacts, address: &str, zone: &dyn Fn(&str) -> Option<String>) -> Tree {
+    let terminating = pod.meta.is_deleting();
+    let ready = service.publish_not_ready_addresses || (pod.ready && !terminating);
+    let mut endpoint = json!({
+        "addresses": [address],
+        "conditions": {"ready": ready, "serving": pod.ready, "terminating": terminating},
+        "targetRef": {"kind": "Pod", "namespace": pod.meta.namespace(), "name": pod.meta.name(), "uid": pod.meta.uid},
+    });
+    if !pod.node_name.is_empty() {
+        endpoint["nodeName"] = (*pod.node_name).into();
+        if let Some(zone) = zone(&pod.node_name) {
+            endpoint["zone"] = zone.into();
+        }
+    }
+    if let Some(hostname) = facts::hostname(service, pod) {
+        endpoint["hostname"] = hostname.into();
+    }
+    endpoint
+}
+
+/// `None` if the slice is of no form this controller writes.
+fn group_of(slice: &Tree) -> Option<Group> {
+    let address_type = match slice["addressType"].as_str()? {
+        "IPv4" => "IPv4",
+        "IPv6" => "IPv6",
+        _ => return None,
+    };
+    let port = |tree: &Tree| {
+        Some(Port {
+            name: tree["name"].as_str().unwrap_or_default().into(),
+            protocol: tree["protocol"].as_str().unwrap_or("TCP").into(),
+            port: tree["port"].as_u64()?.try_into().ok()?,
+            app_protocol: tree["appProtocol"].as_str().map(Into::into),
+        })
+    };
+    let ports: Option<Vec<Port>> = slice["ports"].as_array().into_iter().flatten().map(port).collect();
+    let mut ports = ports?;
+    ports.sort();
+    Some(Group { address_type, ports })
+}
+
+fn uid_of(endpoint: &Tree) -> Option<&str> {
+    endpoint["targetRef"]["uid"].as_str()
+}
+
+/// Keeps endpoints where they are, then fills slices that change anyway, then others with room, then new ones.
+fn spread(
+    service: &ServiceFacts,
+    group: &Group,
+    mut missing: BTreeMap<Arc<str>, Tree>,
+    slices: Vec<Tree>,
+    plan: &mut Plan,
+) {
+    let mut kept: Vec<(Tree, Vec<Tree>, bool)> = Vec::new();
+    for slice in slices {
+        let found = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let wanted: Vec<Tree> = found.iter().filter_map(|e| missing.remove(uid_of(e)?)).collect();
+        let changed = wanted.len() != found.len() || !wanted.iter().zip(found).all(|(a, b)| meaning::same(a, b));
+        kept.push((slice, wanted, changed));
+    }
+    // Those to be written first; among equals the fullest, so that slices fill up.
+    kept.sort_by_key(|(_, endpoints, changed)| (!changed, std::cmp::Reverse(endpoints.len())));
+    let mut missing = missing.into_values();
+    for (_, endpoints, changed) in &mut kept {
+        let room = ENDPOINTS_PER_SLICE.saturating_sub(endpoints.len());
+        let before = endpoints.len();
+        endpoints.extend(missing.by_ref().take(room));
+        *changed |= endpoints.len() > before;
+    }
+    let mut rest: Vec<Tree> = missing.collect();
+    let mut any = false;
+    let all_empty = kept.iter().all(|(_, endpoints, _)| endpoints.is_empty()) && rest.is_empty();
+    for (slice, endpoints, changed) in kept {
+        // One empty slice stays as a placeholder, if there is nothing else.
+        if endpoints.is_empty() && (!all_empty || any) {
+            plan.delete.push(slice);
+            continue;
+        }
+        any = true;
+        let dressed = dressed(service, slice.clone(), group, endpoints);
+        if changed || !meaning::same(&dressed, &slice) {
+            plan.update.push(dressed);
+        }
+    }
+    while !rest.is_empty() || !any {
+        let tail = rest.split_off(rest.len().min(ENDPOINTS_PER_SLICE));
+        let endpoints = std::mem::replace(&mut rest, tail);
+        let new = json!({
+            "apiVersion": ENDPOINT_SLICES.api_version(), "kind": ENDPOINT_SLICES.kind, "addressType": group.address_type,
+            "metadata": {"generateName": format!("{}-", service.meta.name()), "namespace": service.meta.namespace()},
+        });
+        plan.create.push(dressed(service, new, group, endpoints));
+        any = true;
+    }
+}
+
+/// The slice with everything that comes from the Service, its ports and these endpoints.
+fn dressed(service: &ServiceFacts, mut slice: Tree, group: &Group, endpoints: Vec<Tree>) -> Tree {
+    let mut labels: serde_json::Map<String, Value> =
+        service.meta.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    labels.remove(HEADLESS);
+    labels.insert(SERVICE_NAME.into(), service.meta.name().into());
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
+    if service.headless {
+        labels.insert(HEADLESS.into(), "".into());
+    }
+    let metadata = meta::metadata_mut(&mut slice);
+    metadata.insert("labels".into(), labels.into());
+    metadata.insert("ownerReferences".into(), json!([Owner::controller(&SERVICES, &service.meta).tree()]));
+    slice["ports"] = group.ports.iter().map(port_tree).collect();
+    slice["endpoints"] = endpoints.into();
+    slice
+}
+
+fn port_tree(port: &Port) -> Tree {
+    let mut tree = json!({"name": port.name, "protocol": port.protocol, "port": port.port});
+    if let Some(app_protocol) = &port.app_protocol {
+        tree["appProtocol"] = (**app_protocol).into();
+    }
+    tree
+}
+
+/// Writes a slice anew instead of deleting it and making another: readers then never see neither.
+fn reuse(plan: &mut Plan) {
+    let mut spare: HashMap<String, Vec<Tree>> = HashMap::new();
+    for slice in std::mem::take(&mut plan.delete) {
+        spare.entry(slice["addressType"].to_string()).or_default().push(slice);
+    }
+    for mut new in std::mem::take(&mut plan.create) {
+        match spare.get_mut(&new["addressType"].to_string()).and_then(Vec::pop) {
+            Some(old) => {
+                let mut metadata = old["metadata"].clone();
+                for field in ["labels", "ownerReferences"] {
+                    metadata[field] = new["metadata"][field].clone();
+                }
+                new["metadata"] = metadata;
+                plan.update.push(new);
+            }
+            None => plan.create.push(new),
+        }
+    }
+    plan.delete = spare.into_values().flatten().collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{pod, project};
+
+    fn service(spec: Tree) -> ServiceFacts {
+        project(
+            &json!({"metadata": {"name": "web", "namespace": "ns", "uid": "s", "labels": {"team": "x"}}, "spec": spec}),
+        )
+    }
+
+    fn plain() -> ServiceFacts {
+        service(
+            json!({"selector": {"app": "web"}, "clusterIP": "10.0.0.9", "ports": [{"port": 80, "targetPort": "http"}]}),
+        )
+    }
+
+    fn pod_tree(n: usize) -> Tree {
+        json!({
+            "metadata": {"name": format!("p{n:03}"), "namespace": "ns", "uid": format!("u{n:03}"), "labels": {"app": "web"}},
+            "spec": {"nodeName": "n", "containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]},
+            "status": {"podIPs": [{"ip": format!("10.1.{}.{}", n / 200, n % 200)}], "phase": "Running",
+                       "conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    fn pods(trees: &[Tree]) -> Vec<Arc<PodFacts>> {
+        trees.iter().map(pod).collect()
+    }
+
+    fn many(count: usize) -> Vec<Arc<PodFacts>> {
+        pods(&(0..count).map(pod_tree).collect::<Vec<_>>())
+    }
+
+    /// What the API would hold after the plan.
+    fn applied(plan: Plan, before: &[Tree]) -> Vec<Tree> {
+        let name = |tree: &Tree| meta::name(tree).to_owned();
+        let gone: Vec<String> = plan.delete.iter().chain(&plan.update).map(name).collect();
+        let mut after: Vec<Tree> = before.iter().filter(|s| !gone.contains(&name(s))).cloned().collect();
+        after.extend(plan.update);
+        for (n, mut new) in plan.create.into_iter().enumerate() {
+            new["metadata"]["name"] = format!("web-{}", before.len() + n).into();
+            after.push(new);
+        }
+        after.sort_by_key(name);
+        after
+    }
+
+    fn run(service: &ServiceFacts, pods: &[Arc<PodFacts>], before: &[Tree]) -> Plan {
+        plan(service, pods, before.to_vec(), &|_| Some("z".into()))
+    }
+
+    fn sizes(slices: &[Tree]) -> Vec<usize> {
+        slices.iter().map(|s| s["endpoints"].as_array().map_or(0, Vec::len)).collect()
+    }
+
+    #[test]
+    fn an_endpoint_says_everything_about_its_pod() {
+        let slices = applied(run(&plain(), &many(1), &[]), &[]);
+        let slice = &slices[0];
+        assert_eq!(slice["addressType"], "IPv4");
+        assert_eq!(slice["ports"], json!([{"name": "", "protocol": "TCP", "port": 8080}]));
+        assert_eq!(meta::label(slice, SERVICE_NAME), Some("web"));
+        assert_eq!(meta::label(slice, MANAGED_BY), Some(MANAGER));
+        assert_eq!(meta::label(slice, "team"), Some("x"));
+        assert_eq!(slice["metadata"]["generateName"], "web-");
+        assert_eq!(slice["metadata"]["ownerReferences"][0]["uid"], "s");
+        let want = json!([{
+            "addresses": ["10.1.0.0"], "nodeName": "n", "zone": "z",
+            "conditions": {"ready": true, "serving": true, "terminating": false},
+            "targetRef": {"kind": "Pod", "namespace": "ns", "name": "p000", "uid": "u000"},
+        }]);
+        assert_eq!(slice["endpoints"], want);
+    }
+
+    #[test]
+    fn conditions_follow_readiness_and_deletion() {
+        let mut unready = pod_tree(0);
+        unready["status"]["conditions"][0]["status"] = "False".into();
+        let mut terminating = pod_tree(0);
+        terminating["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let published = service(json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true}));
+        // (service, pod, ready, serving, terminating)
+        let table = [
+            (plain(), pod_tree(0), true, true, false),
+            (plain(), unready.clone(), false, false, false),
+            (plain(), terminating.clone(), false, true, true),
+            (published.clone(), unready, true, false, false),
+            (published, terminating, true, true, true),
+        ];
+        for (service, tree, ready, serving, terminating) in table {
+            let slices = applied(run(&service, &pods(std::slice::from_ref(&tree)), &[]), &[]);
+            let want = json!({"ready": ready, "serving": serving, "terminating": terminating});
+            assert_eq!(slices[0]["endpoints"][0]["conditions"], want, "{tree}");
+        }
+    }
+
+    #[test]
+    fn slices_hold_a_hundred_and_change_little() {
+        let (service, all) = (plain(), many(250));
+        let before = applied(run(&service, &all, &[]), &[]);
+        assert_eq!(sizes(&before), [100, 100, 50]);
+        assert_eq!(run(&service, &all, &before), Plan::default(), "nothing changed, nothing written");
+
+        let fewer: Vec<_> = all.iter().filter(|p| p.meta.name() != "p150").cloned().collect();
+        let plan = run(&service, &fewer, &before);
+        assert_eq!((plan.create.len(), plan.update.len(), plan.delete.len()), (0, 1, 0));
+        let after = applied(plan, &before);
+        assert_eq!(sizes(&after), [100, 99, 50]);
+
+        let mut swapped = fewer.clone();
+        swapped[3] = pod(&pod_tree(300));
+        let plan = run(&service, &swapped, &after);
+        assert_eq!((plan.create.len(), plan.update.len(), plan.delete.len()), (0, 1, 0), "the hole is filled at once");
+
+        let plan = run(&service, &all[..100], &before);
+        assert_eq!((plan.update.len(), plan.delete.len()), (0, 2));
+    }
+
+    #[test]
+    fn no_pods_leave_one_placeholder() {
+        let service = plain();
+        let before = applied(run(&service, &[], &[]), &[]);
+        assert_eq!(sizes(&before), [0]);
+        assert_eq!(run(&service, &[], &before), Plan::default());
+        let filled = run(&service, &many(2), &before);
+        assert_eq!(
+            (filled.create.len(), filled.update.len(), filled.delete.len()),
+            (0, 1, 0),
+            "it is used, not replaced"
+        );
+        let emptied = run(&service, &[], &applied(filled, &before));
+        assert_eq!((emptied.create.len(), emptied.update.len(), emptied.delete.len()), (0, 1, 0));
+    }
+
+    #[test]
+    fn pods_with_other_named_ports_have_their_own_slice() {
+        let mut other = pod_tree(1);
+        other["spec"]["containers"][0]["ports"][0]["containerPort"] = 9090.into();
+        let mut nameless = pod_tree(2);
+        nameless["spec"]["containers"][0]["ports"][0]["name"] = "web".into();
+        let slices = applied(run(&plain(), &pods(&[pod_tree(0), other, nameless]), &[]), &[]);
+        let mut ports: Vec<Tree> = slices.iter().map(|s| s["ports"].clone()).collect();
+        ports.sort_by_key(Tree::to_string);
+        assert_eq!(ports[0], json!([]));
+        assert_eq!(ports[1], json!([{"name": "", "protocol": "TCP", "port": 8080}]));
+        assert_eq!(ports[2], json!([{"name": "", "protocol": "TCP", "port": 9090}]));
+    }
+
+    #[test]
+    fn headless_dual_stack_and_hostnames() {
+        let service = service(json!({"selector": {"app": "web"}, "clusterIP": "None", "ipFamilies": ["IPv4", "IPv6"]}));
+        let mut tree = pod_tree(0);
+        tree["spec"]["hostname"] = "db-0".into();
+        tree["spec"]["subdomain"] = "web".into();
+        tree["status"]["podIPs"] = json!([{"ip": "10.1.0.1"}, {"ip": "fd00::1"}]);
+        let slices = applied(run(&service, &pods(&[tree]), &[]), &[]);
+        let found: Vec<_> = slices.iter().map(|s| (&s["addressType"], &s["endpoints"][0]["addresses"][0])).collect();
+        assert_eq!(found, [(&json!("IPv4"), &json!("10.1.0.1")), (&json!("IPv6"), &json!("fd00::1"))]);
+        assert!(slices.iter().all(|s| s["endpoints"][0]["hostname"] == "db-0" && meta::label(s, HEADLESS) == Some("")));
+    }
+}
