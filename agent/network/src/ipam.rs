@@ -1,0 +1,122 @@
+//! Who holds which address and host port: a pure ledger, and its record on disk.
+//!
+//! The record is written aside and renamed, so whoever reads it after a kill finds the old or the new one, whole. It is
+//! not synced: a power cut takes the pods' namespaces with it, and the addresses are free again.
+
+use crate::limits::{LARGEST_POD_RANGE, SMALLEST_POD_RANGE};
+use crate::rules::HostPortBinding;
+use crate::{Config, HostPort, NetworkError};
+use ipnet::Ipv4Net;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// What one pod holds.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Holding {
+    pub address: Ipv4Addr,
+    pub host_ports: Vec<HostPort>,
+}
+
+/// All holdings of a node. An address is given out again as late as possible, so that whoever still talks to its last
+/// holder does not reach another pod.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ledger {
+    range: Ipv4Net,
+    last: Ipv4Addr,
+    pods: BTreeMap<String, Holding>,
+}
+
+impl Ledger {
+    pub fn new(range: Ipv4Net) -> Self {
+        Self { range, last: range.network(), pods: BTreeMap::new() }
+    }
+
+    pub fn range(&self) -> Ipv4Net {
+        self.range
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Holding> {
+        self.pods.get(id)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        self.pods.keys()
+    }
+
+    /// Writes down what a pod gets: the address it has already, or the next free one.
+    pub fn hold(&mut self, id: &str, host_ports: &[HostPort]) -> Result<Ipv4Addr, NetworkError> {
+        for port in host_ports {
+            if let Some(holder) = self.port_holder(id, port) {
+                return Err(NetworkError::HostPortTaken {
+                    protocol: port.protocol,
+                    port: port.host_port,
+                    holder: holder.to_owned(),
+                });
+            }
+        }
+        let address = match self.pods.get(id) {
+            Some(holding) => holding.address,
+            None => self.next_free().ok_or(NetworkError::RangeExhausted(self.range))?,
+        };
+        self.last = if self.pods.contains_key(id) { self.last } else { address };
+        self.pods.insert(id.to_owned(), Holding { address, host_ports: host_ports.to_vec() });
+        Ok(address)
+    }
+
+    pub fn release(&mut self, id: &str) -> Option<Holding> {
+        self.pods.remove(id)
+    }
+
+    pub fn host_ports(&self) -> Vec<HostPortBinding> {
+        let bindings = self.pods.values().flat_map(|holding| {
+            holding.host_ports.iter().map(|port| HostPortBinding { pod: holding.address, port: port.clone() })
+        });
+        bindings.collect()
+    }
+
+    fn port_holder(&self, id: &str, wanted: &HostPort) -> Option<&str> {
+        let any = |address: Option<Ipv4Addr>| address.is_none_or(|address| address.is_unspecified());
+        let clash = |held: &HostPort| {
+            held.protocol == wanted.protocol
+                && held.host_port == wanted.host_port
+                && (any(held.host_ip) || any(wanted.host_ip) || held.host_ip == wanted.host_ip)
+        };
+        let mut others = self.pods.iter().filter(|(holder, _)| *holder != id);
+        others.find(|(_, holding)| holding.host_ports.iter().any(clash)).map(|(holder, _)| holder.as_str())
+    }
+
+    /// The free address after the last one given out, around the range; never its ends, nor the gateway.
+    fn next_free(&self) -> Option<Ipv4Addr> {
+        let held: BTreeSet<_> = self.pods.values().map(|holding| holding.address).collect();
+        let first = u32::from(self.range.network()) + 2;
+        let end = u32::from(self.range.broadcast());
+        let start = (u32::from(self.last) + 1).clamp(first, end);
+        (start..end).chain(first..start).map(Ipv4Addr::from).find(|address| !held.contains(address))
+    }
+}
+
+/// Checks what a node's network is asked to be.
+pub fn validate(config: &Config) -> Result<(), NetworkError> {
+    let bad = |what: String, fix: &str| Err(NetworkError::Host { what, fix: fix.into() });
+    let id_ok = (1..=8).contains(&config.id.len())
+        && config.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if !id_ok {
+        return bad(format!("the network's id {:?} is not valid", config.id), "give 1 to 8 of a-z and 0-9");
+    }
+    if !(LARGEST_POD_RANGE..=SMALLEST_POD_RANGE).contains(&config.pod_range.prefix_len()) {
+        return bad(format!("the pod range {} has a wrong size", config.pod_range), "give one from /12 to /29");
+    }
+    if !config.cluster_range.contains(&config.pod_range) {
+        let what = format!("the pod range {} is not within the cluster's {}", config.pod_range, config.cluster_range);
+        return bad(what, "choose it inside");
+    }
+    if config.cluster_range.contains(&config.service_range) || config.service_range.contains(&config.cluster_range) {
+        let what = format!("the ranges {} and {} overlap", config.cluster_range, config.service_range);
+        return bad(what, "choose a service range outside of the pods'");
+    }
+    if !config.service_range.contains(&config.dns_address) {
+        let what = format!("the DNS address {} is not within {}", config.dns_address, config.service_range);
+        return bad(what, "choose one of the service range");
+    }
+    Ok(())
+}
