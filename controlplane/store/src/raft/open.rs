@@ -153,19 +153,21 @@ fn raft_config() -> Result<Config, OpenError> {
     config.validate().map_err(|error| OpenError::Start(error.to_string()))
 }
 
-/// Makes a cluster of this one server if there is none yet, and calls the election that it wins alone.
+/// Makes a cluster of this one server if there is none yet, and has it win the election that it takes part in alone.
 async fn lead(raft: &Raft, node: NodeId) -> Result<(), OpenError> {
     let start = |error: String| OpenError::Start(error);
-    if !raft.is_initialized().await.map_err(|fatal| start(fatal.to_string()))? {
+    if raft.is_initialized().await.map_err(|fatal| start(fatal.to_string()))? {
+        let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
+        let voters = voters.await.map_err(|fatal| start(fatal.to_string()))?;
+        if voters != [node] {
+            return Err(start(format!("this server is {node}, but the data belongs to the members {voters:?}")));
+        }
+        raft.trigger().elect(false).await.map_err(|fatal| start(fatal.to_string()))?;
+    } else {
+        // A new cluster calls its first election by itself.
         let members = BTreeMap::from([(node, BasicNode::default())]);
         raft.initialize(members).await.map_err(|error| start(error.to_string()))?;
     }
-    let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<_>>());
-    let voters = voters.await.map_err(|fatal| start(fatal.to_string()))?;
-    if voters != [node] {
-        return Err(start(format!("this server is {node}, but the data belongs to the members {voters:?}")));
-    }
-    raft.trigger().elect(false).await.map_err(|fatal| start(fatal.to_string()))?;
     let wait = raft.wait(Some(LEAD_TIMEOUT));
     let leads = wait.metrics(
         |metrics| {
