@@ -8,6 +8,7 @@ mod codec;
 mod config;
 pub mod limits;
 pub mod node_streams;
+pub mod openapi;
 pub mod registry;
 pub mod resources;
 mod stamp;
