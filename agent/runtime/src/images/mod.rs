@@ -27,5 +27,5 @@ mod unpack;
 
 pub use digest::Digest;
 pub use import::{Progress, Report, Step, silent};
-pub use name::ImageName;
+pub use name::{ImageName, Sought};
 pub use store::ImageStore;

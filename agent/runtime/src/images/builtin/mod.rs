@@ -14,11 +14,13 @@ use crate::RuntimeError;
 use oci_spec::image::{ConfigBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use files::{Content, Piece};
 
 pub const REPOSITORY: &str = "docker.io/coracle/demo";
+/// The first of them.
+pub const REPOSITORY_V1: &str = "docker.io/coracle/demo:v1";
 pub const VERSIONS: [&str; 2] = ["v1", "v2"];
 /// What the demo reads its version from.
 pub const VERSION_ENV: &str = "DEMO_VERSION";
@@ -27,8 +29,7 @@ pub const VERSION_ENV: &str = "DEMO_VERSION";
 /// of this very program. On the start path, so nothing of the layer is synced: its record says it is good for this boot
 /// of the host only, and the next boot makes it anew.
 pub fn ensure(store: &ImageStore, exe: &Path) -> Result<(), RuntimeError> {
-    let program = File::open(exe).map_err(io_error(format!("opening {}", exe.display())))?;
-    let loader = elf::interpreter(&program).map_err(|fault| fault.of(exe.display()))?;
+    let (program, loader) = open(exe)?;
     let layer = stamp(&program, loader.as_deref())?;
     let index = store.read_index()?;
     let images = VERSIONS.map(|version| (name(version), configuration(version, &layer)));
@@ -89,6 +90,24 @@ fn stamp(program: &File, loader: Option<&Path>) -> Result<Digest, RuntimeError> 
         None => "static".to_owned(),
     };
     Ok(Digest::of(format!("coracle demo layer 1\n{}\n{loader}\n", of(own)).as_bytes()))
+}
+
+/// What tells the images of one program from those of another.
+pub fn stamp_of(exe: &Path) -> Result<Digest, RuntimeError> {
+    let (program, loader) = open(exe)?;
+    stamp(&program, loader.as_deref())
+}
+
+/// What is in the layer, for whoever packs it otherwise.
+pub fn pieces_of(exe: &Path) -> Result<Vec<Piece>, RuntimeError> {
+    let (_, loader) = open(exe)?;
+    files::pieces(exe, loader.as_deref())
+}
+
+fn open(exe: &Path) -> Result<(File, Option<PathBuf>), RuntimeError> {
+    let program = File::open(exe).map_err(io_error(format!("opening {}", exe.display())))?;
+    let loader = elf::interpreter(&program).map_err(|fault| fault.of(exe.display()))?;
+    Ok((program, loader))
 }
 
 fn name(version: &str) -> ImageName {

@@ -1,0 +1,26 @@
+//! Bounds on what is asked of Docker.
+
+use std::time::Duration;
+
+/// A request must begin to be answered within this.
+pub const ANSWER_SECONDS: u64 = 120;
+/// Containers looked at in parallel.
+pub const INSPECTIONS: usize = 8;
+/// Events kept for a slow reader; past that it is told that it missed some.
+pub const EVENTS: usize = 1024;
+/// Before events are asked for again after the stream broke.
+pub const EVENTS_AGAIN: Duration = Duration::from_millis(500);
+/// Pieces of a stream in each direction.
+pub const SESSION_PIECES: usize = 32;
+pub const RESIZES: usize = 4;
+/// After the end of an exec's output, until Docker says how it ended.
+pub const EXIT_CODE: Duration = Duration::from_secs(10);
+/// Looks for that, and for a container that was killed, this far apart.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// After SIGKILL, until Docker says it has exited.
+pub const KILLED: Duration = Duration::from_secs(30);
+/// A log file, before Docker begins the next one, and how many it keeps.
+pub const LOG_FILE_SIZE: &str = "10m";
+pub const LOG_FILES: &str = "5";
+/// A seccomp profile on the node.
+pub const PROFILE_BYTES: u64 = 1 << 20;

@@ -1,0 +1,32 @@
+//! The process that holds a sandbox's namespaces: it waits for a signal to end, and takes care of orphans where it is
+//! the pod's PID 1.
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// Waits until it is told to end. One thread, no allocation after the start.
+pub fn pause_main() -> std::io::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGCHLD);
+    // Blocked, not ignored: PID 1 gets only what it asks for.
+    signals.thread_block()?;
+    loop {
+        match signals.wait()? {
+            Signal::SIGCHLD => reap(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// One signal may stand for several children.
+fn reap() {
+    loop {
+        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
