@@ -1,0 +1,96 @@
+//! Following containers through their shims: each has one connection whose end is the container's end.
+
+use super::records;
+use super::wire::{self, Reader};
+use super::{Inner, blocking, io_failed};
+use crate::durable::{self, Survives};
+use crate::frame::{Frame, Request, Started, VERSION, What};
+use crate::shim::job::{EXIT, Exit, RUNNING, Running};
+use crate::{ContainerEvent, ContainerId, RuntimeError, State};
+use jiff::Timestamp;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+/// Asks a shim that an earlier agent started to tell us too.
+pub fn adopt(inner: &Arc<Inner>, id: ContainerId, mut stream: UnixStream) -> Result<(), RuntimeError> {
+    let request = Frame::Request(Request { version: VERSION, what: What::Watch });
+    stream.write_all(&request.encode()).map_err(io_failed("asking a shim"))?;
+    let (reader, writer) = wire::split(stream)?;
+    let inner = Arc::clone(inner);
+    tokio::spawn(async move {
+        follow(&inner, id, reader).await;
+        drop(writer);
+    });
+    Ok(())
+}
+
+/// Until the container has ended. The writing half must stay open as long.
+pub async fn follow(inner: &Arc<Inner>, id: ContainerId, mut reader: Reader) {
+    loop {
+        match reader.next().await {
+            Ok(Some(Frame::Started(started))) => now_running(inner, &id, &started),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(container = %id.0, %error, "lost a shim's connection");
+                break;
+            }
+        }
+    }
+    settle(inner, &id).await;
+}
+
+pub fn now_running(inner: &Inner, id: &ContainerId, started: &Started) {
+    for warning in &started.warnings {
+        tracing::warn!(container = %id.0, warning, "a container runs, but not quite as asked");
+    }
+    set(inner, id, State::Running { started_at: started.at, pid: started.pid });
+}
+
+/// After a shim's connection ended: its container's end is on disk, or the shim still lives, or is lost.
+pub async fn settle(inner: &Arc<Inner>, id: &ContainerId) {
+    let (task, owned) = (Arc::clone(inner), id.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let settled = blocking(move || {
+        let _within = runtime.enter();
+        settle_now(&task, &owned)
+    });
+    if let Err(error) = settled.await {
+        tracing::error!(container = %id.0, %error, "could not tell what became of a container");
+    }
+}
+
+fn settle_now(inner: &Arc<Inner>, id: &ContainerId) -> Result<(), RuntimeError> {
+    let folder = inner.files.container(id);
+    let exit = durable::read::<Exit>(&folder.join(EXIT)).map_err(io_failed("reading a container's end"))?;
+    if let Some(exit) = exit {
+        set(inner, id, records::exited(exit));
+        return Ok(());
+    }
+    match wire::connect(&folder) {
+        Ok(stream) => adopt(inner, id.clone(), stream),
+        Err(_) => settle_lost(inner, id),
+    }
+}
+
+/// Nothing runs unfollowed: what the lost shim's container still has is killed, and its end recorded.
+pub fn settle_lost(inner: &Inner, id: &ContainerId) -> Result<(), RuntimeError> {
+    let Ok(record) = inner.table.record(id) else { return Ok(()) };
+    let folder = inner.files.container(id);
+    inner.cgroups.remove(&record.cgroup)?;
+    let running = durable::read::<Running>(&folder.join(RUNNING)).map_err(io_failed("reading a container's start"))?;
+    let exit = records::lost(running.as_ref(), Timestamp::now());
+    durable::write(&folder.join(EXIT), &exit, Survives::PowerCut).map_err(io_failed("recording a container's end"))?;
+    set(inner, id, records::exited(exit));
+    Ok(())
+}
+
+fn set(inner: &Inner, id: &ContainerId, state: State) {
+    if inner.table.set_state(id, state)
+        && let Ok(record) = inner.table.record(id)
+    {
+        // Nobody has to listen.
+        let _ = inner.events.send(ContainerEvent { pod_uid: record.pod.uid.clone(), container: id.clone() });
+    }
+}
