@@ -37,8 +37,3 @@ pub fn strategic_merge(resource: &Resource, original: &Tree, changes: &Tree) -> 
     }
     patch::strategic(original, changes, schema(resource)?).map_err(|error| ApiError::bad_request(error.to_string()))
 }
-
-/// YAML to a tree is the schema's work; this is for bodies without one, as patches.
-pub fn yaml_tree(bytes: &[u8]) -> Result<Tree, ApiError> {
-    serde_norway::from_slice(bytes).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))
-}

@@ -6,17 +6,20 @@ pub mod bootstrap;
 pub mod catalog;
 mod codec;
 mod config;
+pub mod http;
 pub mod limits;
 pub mod node_streams;
 pub mod openapi;
 pub mod registry;
 pub mod resources;
 mod stamp;
+mod streams;
 pub mod user;
 mod validate;
 
 pub use bootstrap::bootstrap;
 pub use config::{NODE_PORTS, RegistryConfig};
+pub use http::{GrpcService, Server, ServerOptions, tls_config};
 pub use registry::Registry;
 pub use user::UserInfo;
 

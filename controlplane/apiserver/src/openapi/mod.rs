@@ -52,8 +52,10 @@ pub struct Documents {
     v3: BTreeMap<String, OnceLock<Compressed>>,
 }
 
-/// Content type of [`Documents::v2_protobuf`].
-pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What clients accept when they want [`Documents::v2_protobuf`].
+pub const V2_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// How it must be labelled in the answer: Go's `mime` package, and so kubectl, cannot read the `@`. Some clients ask for this.
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 impl Documents {
     pub fn new(rows: &[Served]) -> Self {
