@@ -216,3 +216,41 @@ fn nesting_is_bounded() {
     assert_eq!(read::object(schema, &raw, 0), Err("exceeded max depth".into()));
     assert!(read::object(crd, &[], 0).is_ok());
 }
+
+/// Bodies as kubectl 1.33 sent them.
+#[test]
+fn what_kubectl_creates_is_read() {
+    let table: [(&[u8], Value); 5] = [
+        (
+            include_bytes!("testdata/create-deployment.pb"),
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "dd", "labels": {"app": "dd"}},
+                "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "dd"}}, "strategy": {}, "template": {
+                    "metadata": {"labels": {"app": "dd"}},
+                    "spec": {"containers": [{"name": "x", "image": "x", "ports": [{"containerPort": 80}], "resources": {}}]}}},
+                "status": {}}),
+        ),
+        (
+            include_bytes!("testdata/create-service-nodeport.pb"),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "np", "labels": {"app": "np"}},
+                "spec": {"type": "NodePort", "selector": {"app": "np"},
+                    "ports": [{"name": "80-http", "protocol": "TCP", "port": 80, "targetPort": "http"}]},
+                "status": {"loadBalancer": {}}}),
+        ),
+        (
+            include_bytes!("testdata/create-secret.pb"),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Yg=="}}),
+        ),
+        (
+            include_bytes!("testdata/create-token.pb"),
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {},
+                "status": {"token": ""}}),
+        ),
+        (
+            include_bytes!("testdata/create-quota.pb"),
+            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"cpu": "1"}}, "status": {}}),
+        ),
+    ];
+    for (body, expected) in table {
+        assert_eq!(decode(body, None).expect("kubectl's").tree, expected);
+    }
+}
