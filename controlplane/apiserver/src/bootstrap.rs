@@ -44,7 +44,9 @@ async fn ensure(api: &dyn ResourceApi, resource: &Resource, key: &ObjectKey, obj
 
 /// Where the API is reached, for the Service without a selector.
 async fn publish(api: &dyn ResourceApi, key: &ObjectKey, advertise: &[SocketAddr]) -> Result<(), ApiError> {
-    let Some(port) = advertise.first().map(SocketAddr::port) else { return Ok(()) };
+    // Endpoints cannot be loopback addresses: no pod could reach the API there.
+    let advertise: Vec<&SocketAddr> = advertise.iter().filter(|a| !a.ip().is_loopback()).collect();
+    let Some(port) = advertise.first().map(|a| a.port()) else { return Ok(()) };
     let ips: Vec<String> = advertise.iter().map(|a| a.ip().to_string()).collect();
     let endpoints = json!({
         "apiVersion": "v1", "kind": "Endpoints",
