@@ -5,10 +5,15 @@ mod agent;
 mod checkpoint;
 mod config;
 mod error;
+mod events;
 pub mod limits;
 mod link;
 mod node;
+mod objects;
+mod pods;
+mod probes;
 mod services;
+mod volumes;
 
 pub use agent::{Agent, AgentHandle};
 pub use config::{AgentConfig, CapacityOverrides, ClusterFacts, TlsConfig};

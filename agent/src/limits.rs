@@ -31,6 +31,8 @@ pub const POD_SIGNALS: usize = 64;
 /// Status patches of one pod: first and longest wait after a failure.
 pub const STATUS_RETRY_FIRST: Duration = Duration::from_millis(100);
 pub const STATUS_RETRY_MAX: Duration = Duration::from_secs(10);
+/// A pod's last status is waited for no longer than this before the pod is deleted.
+pub const LAST_STATUS_WAIT: Duration = Duration::from_secs(2);
 /// Sandbox or volumes that failed are tried again after this.
 pub const SETUP_RETRY: Duration = Duration::from_secs(2);
 /// A container that could not be made is tried again after this.
@@ -85,6 +87,10 @@ pub const SERVICES_DELAY: Duration = Duration::from_millis(2);
 pub const SERVICES_RETRY: Duration = Duration::from_secs(1);
 pub const SERVICES_QUEUE: usize = 256;
 
+/// Longest grace when the whole node stops.
+pub const STOP_GRACE_MAX: Duration = Duration::from_secs(30);
+/// A container that could not be stopped is stopped again after this.
+pub const STOP_RETRY: Duration = Duration::from_secs(1);
 /// All pods' end in `stop_all`, beyond which they are killed.
 pub const STOP_ALL_TIMEOUT: Duration = Duration::from_secs(45);
 /// Tokens are renewed at 80 % of their life, and tried again after this where that failed.

@@ -112,12 +112,16 @@ impl Link {
             .into_inner();
         let tree: Tree = match answer.body.as_slice() {
             [] => Tree::Null,
-            body => serde_json::from_slice(body).map_err(|e| unreachable(&format_args!("its answer is not JSON: {e}")))?,
+            body => {
+                serde_json::from_slice(body).map_err(|e| unreachable(&format_args!("its answer is not JSON: {e}")))?
+            }
         };
         if answer.code < 400 {
             return Ok(tree);
         }
-        Err(ApiError::from_status(&tree).unwrap_or_else(|| ApiError::internal(format_args!("code {}", answer.code))).into())
+        Err(ApiError::from_status(&tree)
+            .unwrap_or_else(|| ApiError::internal(format_args!("code {}", answer.code)))
+            .into())
     }
 }
 

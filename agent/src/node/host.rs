@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn files_of_the_host_are_understood() {
-        assert_eq!(os_image("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(
+            os_image("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+            "Debian GNU/Linux 12 (bookworm)"
+        );
         assert_eq!(os_image(""), "Linux");
         let meminfo = "MemTotal:       24689120 kB\nMemAvailable:   20000000 kB\n";
         assert_eq!(meminfo_bytes(meminfo, "MemTotal"), 24_689_120 << 10);

@@ -139,7 +139,8 @@ impl Keeper {
         let previous = &self.node["status"]["conditions"];
         let status = object::status(&self.spec, &self.host, &observed, previous, Timestamp::now());
         let bare = object::without_heartbeats(&status);
-        let fresh = self.sent.as_ref().is_some_and(|(sent, at)| *sent == bare && at.elapsed() < limits::NODE_STATUS_INTERVAL);
+        let fresh =
+            self.sent.as_ref().is_some_and(|(sent, at)| *sent == bare && at.elapsed() < limits::NODE_STATUS_INTERVAL);
         if fresh {
             return Ok(());
         }

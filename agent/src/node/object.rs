@@ -176,7 +176,13 @@ mod tests {
     }
 
     fn host() -> HostFacts {
-        HostFacts { cpu_millis: 1500, memory_bytes: 1 << 30, disk_bytes: 100 << 20, architecture: "amd64", ..HostFacts::default() }
+        HostFacts {
+            cpu_millis: 1500,
+            memory_bytes: 1 << 30,
+            disk_bytes: 100 << 20,
+            architecture: "amd64",
+            ..HostFacts::default()
+        }
     }
 
     #[test]

@@ -55,9 +55,11 @@ impl ServiceFacts {
         let spec = service.spec.clone().unwrap_or_default();
         let status = service.status.clone().unwrap_or_default();
         let ingress = status.load_balancer.unwrap_or_default().ingress.unwrap_or_default();
-        let external = spec.external_ips.unwrap_or_default().into_iter().chain(ingress.into_iter().filter_map(|i| i.ip));
+        let external =
+            spec.external_ips.unwrap_or_default().into_iter().chain(ingress.into_iter().filter_map(|i| i.ip));
         let external_name = (spec.type_.as_deref() == Some("ExternalName")).then_some(spec.external_name).flatten();
-        let affinity = spec.session_affinity_config.and_then(|c| c.client_ip?.timeout_seconds).unwrap_or(AFFINITY_SECONDS);
+        let affinity =
+            spec.session_affinity_config.and_then(|c| c.client_ip?.timeout_seconds).unwrap_or(AFFINITY_SECONDS);
         let cluster_ips = spec.cluster_ips.unwrap_or_else(|| spec.cluster_ip.into_iter().collect());
         Self {
             key: key(&service.metadata),

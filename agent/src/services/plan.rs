@@ -92,7 +92,11 @@ fn service_port(node: &str, port: &PortFacts, endpoints: &[(EndpointFacts, &[Por
             .filter(|(e, _)| chosen(e))
             .filter_map(|(e, ports)| {
                 let target = ports.iter().find(|p| p.name == port.name && p.protocol == port.protocol)?;
-                Some(network::Endpoint { address: e.address, port: target.port, local: e.node.as_deref() == Some(node) })
+                Some(network::Endpoint {
+                    address: e.address,
+                    port: target.port,
+                    local: e.node.as_deref() == Some(node),
+                })
             })
             .collect();
         found.sort();
@@ -144,7 +148,8 @@ mod tests {
             "metadata": {"name": "web-1", "namespace": "d", "labels": {"kubernetes.io/service-name": "web"}},
             "addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints,
         });
-        SliceFacts::of(&serde_json::from_value::<EndpointSlice>(object).expect("a slice")).expect("belongs to a service")
+        SliceFacts::of(&serde_json::from_value::<EndpointSlice>(object).expect("a slice"))
+            .expect("belongs to a service")
     }
 
     fn planned(spec: Value, endpoints: Value, local: &[(&str, LocalState)]) -> network::Service {
@@ -189,7 +194,9 @@ mod tests {
             let service = planned(spec(), endpoints, local);
             let found: Vec<u8> = service.ports[0].endpoints.iter().map(|e| e.address.octets()[3]).collect();
             assert_eq!(&found, expected, "{name}");
-            assert!(service.ports[0].endpoints.iter().all(|e| e.port == 8080 && e.local == (e.address.octets()[3] == 1)));
+            assert!(
+                service.ports[0].endpoints.iter().all(|e| e.port == 8080 && e.local == (e.address.octets()[3] == 1))
+            );
         }
     }
 
@@ -230,6 +237,9 @@ mod tests {
         spec["sessionAffinity"] = json!("ClientIP");
         spec["internalTrafficPolicy"] = json!("Local");
         let service = planned(spec, json!([]), &[]);
-        assert_eq!((service.affinity_seconds, service.internal_local, service.external_local), (Some(10_800), true, false));
+        assert_eq!(
+            (service.affinity_seconds, service.internal_local, service.external_local),
+            (Some(10_800), true, false)
+        );
     }
 }

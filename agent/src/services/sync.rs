@@ -34,8 +34,7 @@ impl Services {
     /// Returns when no new connection from this node reaches the pod, or after a bound.
     pub async fn withdraw(&self, uid: &str) {
         let (done, answered) = oneshot::channel();
-        let command =
-            Command::SetLocal { uid: uid.to_owned(), state: Some(LocalState::Terminating), done: Some(done) };
+        let command = Command::SetLocal { uid: uid.to_owned(), state: Some(LocalState::Terminating), done: Some(done) };
         let confirmed = async { self.commands.send(command).await.is_ok() && answered.await.is_ok() };
         if !tokio::time::timeout(limits::WITHDRAW_TIMEOUT, confirmed).await.unwrap_or(false) {
             tracing::warn!(uid, "the network did not confirm that a pod is out of its services");

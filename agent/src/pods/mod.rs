@@ -1,0 +1,26 @@
+//! Pods: one worker each. `plan` decides, `ops` do, `status` tells.
+
+pub mod backoff;
+mod container;
+mod context;
+pub mod downward;
+pub mod env;
+pub mod expand;
+mod hooks;
+mod images;
+mod ops;
+mod plan;
+mod report;
+pub mod resources;
+mod sandbox;
+mod security;
+mod set;
+mod start;
+pub mod state;
+mod status;
+mod stop;
+mod worker;
+
+pub use context::{Context, Paths};
+pub use set::{PodSet, Pods};
+pub use worker::Directive;
