@@ -188,7 +188,8 @@ fn open_nft() -> Result<Socket, NetworkError> {
 
 /// Names become names of chains: they must have the length Kubernetes allows them.
 fn validate(services: &Services) -> Result<(), NetworkError> {
-    let bad = |service: &&Service| [&service.namespace, &service.name].iter().any(|name| !(1..=63).contains(&name.len()));
+    let bad =
+        |service: &&Service| [&service.namespace, &service.name].iter().any(|name| !(1..=63).contains(&name.len()));
     match services.0.iter().find(bad) {
         None => Ok(()),
         Some(service) => Err(NetworkError::Host {

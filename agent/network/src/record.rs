@@ -46,11 +46,12 @@ impl Records {
 
     /// The last services; none where they were never kept or the record is damaged, for they are told again anyway.
     pub fn services(&self) -> Services {
-        self.read(SERVICES).unwrap_or_else(|why| {
-            tracing::warn!(error = %why, "the record of services is damaged: waiting to be told them");
-            None
-        })
-        .unwrap_or_default()
+        self.read(SERVICES)
+            .unwrap_or_else(|why| {
+                tracing::warn!(error = %why, "the record of services is damaged: waiting to be told them");
+                None
+            })
+            .unwrap_or_default()
     }
 
     pub fn save_services(&self, services: &Services) -> Result<(), NetworkError> {
@@ -62,7 +63,9 @@ impl Records {
         for name in [LEDGER, SERVICES] {
             let path = self.0.join(name);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("removing", &path, &error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("removing", &path, &error));
+                }
                 _ => {}
             }
         }
@@ -83,7 +86,9 @@ impl Records {
         let path = self.0.join(name);
         let aside = self.0.join(format!("{name}.new"));
         let bytes = serde_json::to_vec(value).map_err(|error| io_error("writing", &path, &error.into()))?;
-        fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)).map_err(|error| io_error("writing", &path, &error))
+        fs::write(&aside, bytes)
+            .and_then(|()| fs::rename(&aside, &path))
+            .map_err(|error| io_error("writing", &path, &error))
     }
 }
 

@@ -175,7 +175,8 @@ fn encode(response: &Message, limit: u16) -> Vec<u8> {
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_max_size(limit);
         let done = message.emit(&mut encoder);
-        let is_whole = done.is_ok() && bytes.get(2).is_some_and(|flags| flags & 0x02 == 0 || message.metadata.truncation);
+        let is_whole =
+            done.is_ok() && bytes.get(2).is_some_and(|flags| flags & 0x02 == 0 || message.metadata.truncation);
         is_whole.then_some(bytes)
     };
     emit(response).or_else(|| emit(&response.truncate())).unwrap_or_default()

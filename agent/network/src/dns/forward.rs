@@ -128,7 +128,8 @@ fn restore_id(message: &mut [u8], id: [u8; ID_BYTES]) {
 
 /// A response with the same id to the same question.
 fn is_answer(asked: &[u8], answer: &[u8]) -> bool {
-    let head = answer.len() >= 12 && asked.len() >= 12 && answer[..ID_BYTES] == asked[..ID_BYTES] && answer[2] & 0x80 != 0;
+    let head =
+        answer.len() >= 12 && asked.len() >= 12 && answer[..ID_BYTES] == asked[..ID_BYTES] && answer[2] & 0x80 != 0;
     head && question(asked).is_some_and(|question| {
         let same = |other: &[u8]| other.eq_ignore_ascii_case(question);
         answer.get(12..12 + question.len()).is_some_and(same)

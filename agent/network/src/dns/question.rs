@@ -14,13 +14,29 @@ pub enum Question {
     /// `NAMESPACE.svc.DOMAIN`.
     Namespace(String),
     /// `NAME.NAMESPACE.svc.DOMAIN`.
-    Service { name: String, namespace: String },
+    Service {
+        name: String,
+        namespace: String,
+    },
     /// `HOSTNAME.NAME.NAMESPACE.svc.DOMAIN`; the hostname may be an address with dashes.
-    Endpoint { host: String, name: String, namespace: String },
+    Endpoint {
+        host: String,
+        name: String,
+        namespace: String,
+    },
     /// `_PROTOCOL.NAME.NAMESPACE.svc.DOMAIN`: it exists if a port below it does.
-    ProtocolOf { protocol: String, name: String, namespace: String },
+    ProtocolOf {
+        protocol: String,
+        name: String,
+        namespace: String,
+    },
     /// `_PORT._PROTOCOL.NAME.NAMESPACE.svc.DOMAIN`.
-    Port { port: String, protocol: String, name: String, namespace: String },
+    Port {
+        port: String,
+        protocol: String,
+        name: String,
+        namespace: String,
+    },
     /// `A-B-C-D.NAMESPACE.pod.DOMAIN`.
     Pod(Ipv4Addr),
     /// Under the domain, but nothing like the above.
@@ -34,11 +50,8 @@ impl Question {
             return None;
         }
         let below = usize::from(name.num_labels() - domain.num_labels());
-        let labels: Option<Vec<String>> = name
-            .iter()
-            .take(below)
-            .map(|label| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase))
-            .collect();
+        let labels: Option<Vec<String>> =
+            name.iter().take(below).map(|label| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase)).collect();
         let Some(labels) = labels else { return Some(Question::Nothing) };
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         Some(Self::from_labels(&labels))
@@ -53,7 +66,9 @@ impl Question {
             [namespace, "svc"] => Question::Namespace(own(namespace)),
             [name, namespace, "svc"] => Question::Service { name: own(name), namespace: own(namespace) },
             [label, name, namespace, "svc"] => match label.strip_prefix('_') {
-                Some(protocol) => Question::ProtocolOf { protocol: own(protocol), name: own(name), namespace: own(namespace) },
+                Some(protocol) => {
+                    Question::ProtocolOf { protocol: own(protocol), name: own(name), namespace: own(namespace) }
+                }
                 None => Question::Endpoint { host: own(label), name: own(name), namespace: own(namespace) },
             },
             [port, protocol, name, namespace, "svc"] => match (port.strip_prefix('_'), protocol.strip_prefix('_')) {
@@ -128,7 +143,9 @@ mod tests {
     #[test]
     fn reverse_names_are_read_backwards() {
         assert_eq!(reverse(&name("7.0.42.10.in-addr.arpa.")), Some(Ipv4Addr::new(10, 42, 0, 7)));
-        for other in ["0.42.10.in-addr.arpa.", "7.0.42.300.in-addr.arpa.", "7.0.42.10.ip6.arpa.", "x.7.0.42.10.in-addr.arpa."] {
+        for other in
+            ["0.42.10.in-addr.arpa.", "7.0.42.300.in-addr.arpa.", "7.0.42.10.ip6.arpa.", "x.7.0.42.10.in-addr.arpa."]
+        {
             assert_eq!(reverse(&name(other)), None, "{other}");
         }
     }

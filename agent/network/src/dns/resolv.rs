@@ -67,7 +67,10 @@ mod tests {
         let text = "# by hand\nnameserver 1.1.1.1\nnameserver nonsense\nnameserver ::1\nsearch old.example\n\
                     search corp.example. lan\noptions edns0\nnameserver\n";
         let found = parse(text);
-        assert_eq!(found.servers, ["1.1.1.1".parse::<IpAddr>().expect("an address"), "::1".parse().expect("an address")]);
+        assert_eq!(
+            found.servers,
+            ["1.1.1.1".parse::<IpAddr>().expect("an address"), "::1".parse().expect("an address")]
+        );
         assert_eq!(found.search, ["corp.example", "lan"]);
         assert_eq!(parse(""), HostResolver::default());
     }

@@ -122,9 +122,7 @@ impl Shared {
         match reply {
             Reply::Ignore => None,
             Reply::Send(answer) => Some(answer),
-            Reply::Forward => {
-                Some(self.upstream.ask(query, transport).await.unwrap_or_else(|| answer::failure(query)))
-            }
+            Reply::Forward => Some(self.upstream.ask(query, transport).await.unwrap_or_else(|| answer::failure(query))),
             Reply::Chase(chase) => {
                 let answer = self.upstream.ask(&chase.query(), transport).await;
                 Some(chase.complete(answer.as_deref()))

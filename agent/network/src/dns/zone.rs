@@ -25,7 +25,10 @@ pub struct Zone {
 /// What the zone says to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    Records { answers: Vec<Record>, additionals: Vec<Record> },
+    Records {
+        answers: Vec<Record>,
+        additionals: Vec<Record>,
+    },
     /// The name is there, but not with this type.
     NoData,
     /// There is no such name.
@@ -99,15 +102,14 @@ impl Zone {
             }
             Question::ProtocolOf { protocol, name: service, namespace } => {
                 let service = self.service(&service, &namespace);
-                let known = service.is_some_and(|service| service.ports.iter().any(|port| tag(port.protocol) == protocol));
+                let known =
+                    service.is_some_and(|service| service.ports.iter().any(|port| tag(port.protocol) == protocol));
                 if known { Found::NoData } else { Found::NoName }
             }
-            Question::Port { port, protocol, name: service, namespace } => {
-                match self.service(&service, &namespace) {
-                    Some(service) => self.find_port(name, service, &port, &protocol, kind),
-                    None => Found::NoName,
-                }
-            }
+            Question::Port { port, protocol, name: service, namespace } => match self.service(&service, &namespace) {
+                Some(service) => self.find_port(name, service, &port, &protocol, kind),
+                None => Found::NoName,
+            },
             Question::Pod(address) => addresses(name, kind, [address]),
             Question::Namespace(_) | Question::Nothing => Found::NoName,
         }

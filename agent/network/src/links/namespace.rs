@@ -18,7 +18,8 @@ pub struct Connection {
 impl Connection {
     /// In the namespace of the calling thread.
     pub fn open() -> Result<Self, NetworkError> {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| io_error("opening netlink", &error))?;
+        let (connection, handle, _) =
+            rtnetlink::new_connection().map_err(|error| io_error("opening netlink", &error))?;
         Ok(Self { handle, task: tokio::spawn(connection) })
     }
 
@@ -38,7 +39,8 @@ impl Connection {
             .name("pod-netlink".into())
             .spawn(thread)
             .map_err(|error| io_error("starting a thread", &error))?;
-        let socket = made.await.map_err(|_| io_error("entering the pod's network", &io::ErrorKind::BrokenPipe.into()))?;
+        let socket =
+            made.await.map_err(|_| io_error("entering the pod's network", &io::ErrorKind::BrokenPipe.into()))?;
         let (connection, handle, _) = socket.map_err(|error| io_error("entering the pod's network", &error))?;
         Ok(Self { handle, task: tokio::spawn(connection) })
     }
@@ -71,10 +73,9 @@ pub fn errno(error: &Error) -> Option<i32> {
 pub fn kernel_error(doing: impl Into<String>) -> impl FnOnce(Error) -> NetworkError {
     let doing = doing.into();
     move |error| match errno(&error) {
-        Some(code) if code == Errno::EPERM as i32 => NetworkError::Host {
-            what: format!("{doing}: not allowed"),
-            fix: "run as root (CAP_NET_ADMIN)".into(),
-        },
+        Some(code) if code == Errno::EPERM as i32 => {
+            NetworkError::Host { what: format!("{doing}: not allowed"), fix: "run as root (CAP_NET_ADMIN)".into() }
+        }
         Some(code) => NetworkError::Kernel { doing, why: Errno::from_raw(code).desc().into() },
         None => NetworkError::Kernel { doing, why: error.to_string() },
     }

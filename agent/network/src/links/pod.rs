@@ -80,7 +80,8 @@ impl Links {
         // For node ports on 127.0.0.1; the rules' `guard` keeps pods from the host's loopback.
         sysctl::set(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
         let doing = || kernel_error(format!("wiring link {name}"));
-        let vanished = || NetworkError::Kernel { doing: format!("adding link {name}"), why: "it vanished at once".into() };
+        let vanished =
+            || NetworkError::Kernel { doing: format!("adding link {name}"), why: "it vanished at once".into() };
         let index = self.index(name).await?.ok_or_else(vanished)?;
         let handle = self.handle();
         handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(doing())?;

@@ -60,6 +60,8 @@ pub fn statement(statement: &Statement, set: Option<SetName<'_>>, out: &mut Expr
         Statement::BalanceSticky { map, targets } => {
             choose(targets, set, out);
             load(&[Field::SourceAddress], out);
+            // An endpoint that is gone may be remembered still.
+            out.forget(map, 0, FOUND);
             out.update(map, 0, FOUND);
             out.nat(NAT_DNAT, FOUND, Some(FOUND + 1));
         }
@@ -80,7 +82,10 @@ fn choose(targets: &[Target], set: Option<SetName<'_>>, out: &mut Expressions<'_
             out.random(0, targets.len() as u32);
             out.lookup(&set, 0, Some(FOUND));
         }
-        (None, Some(only)) => out.immediate(FOUND, &target_bytes(only)),
+        (None, Some(only)) => {
+            out.immediate(FOUND, &only.address.octets());
+            out.immediate(FOUND + 1, &only.port.to_be_bytes());
+        }
         (None, None) => {}
     }
 }

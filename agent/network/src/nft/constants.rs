@@ -115,8 +115,8 @@ pub const PAYLOAD_NETWORK: u32 = 1;
 pub const PAYLOAD_TRANSPORT: u32 = 2;
 
 pub const META_L4PROTO: u32 = 16;
-pub const META_IIFGROUP: u32 = 20;
-pub const META_OIFGROUP: u32 = 21;
+pub const META_IIFGROUP: u32 = 21;
+pub const META_OIFGROUP: u32 = 22;
 
 pub const CT_STATE: u32 = 0;
 pub const CT_STATE_INVALID: u32 = 1;
@@ -131,6 +131,7 @@ pub const RTN_LOCAL: u32 = 2;
 
 pub const NG_RANDOM: u32 = 1;
 pub const DYNSET_UPDATE: u32 = 1;
+pub const DYNSET_DELETE: u32 = 2;
 pub const NAT_SNAT: u32 = 0;
 pub const NAT_DNAT: u32 = 1;
 pub const REJECT_ICMP_UNREACH: u32 = 0;

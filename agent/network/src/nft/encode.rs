@@ -61,7 +61,8 @@ fn encode(batch: &mut Batch, table: &str, changes: &[Change<'_>]) {
             Change::AddSet(name, set) => add_set(batch, table, name, set),
             Change::AddChain(name, chain) => add_chain(batch, table, name, chain),
             Change::RemoveElements(name, keys) => {
-                let elements = keys.iter().map(|key| Element { key: key_bytes(key), data: ElementData::None }).collect();
+                let elements =
+                    keys.iter().map(|key| Element { key: key_bytes(key), data: ElementData::None }).collect();
                 elements_message(batch, message::DELSETELEM, table, &SetName { name, id: None }, elements);
             }
             Change::FlushChain(name) => {
@@ -105,10 +106,13 @@ fn add_chain(batch: &mut Batch, table: &str, name: &str, chain: &Chain) {
                 nested.bytes(chain::HOOK_PRIORITY, &hook.priority.to_be_bytes());
             });
             attributes.bytes(chain::POLICY, &verdict::ACCEPT.to_be_bytes());
-            attributes.string(chain::TYPE, match hook.kind {
-                ChainKind::Filter => "filter",
-                ChainKind::Nat => "nat",
-            });
+            attributes.string(
+                chain::TYPE,
+                match hook.kind {
+                    ChainKind::Filter => "filter",
+                    ChainKind::Nat => "nat",
+                },
+            );
         }
     });
 }
@@ -160,7 +164,8 @@ fn set_head(out: &mut Attributes<'_>, table: &str, set: &SetName<'_>, flags: u32
 }
 
 fn add_rule(batch: &mut Batch, table: &str, chain: &str, rule: &Rule) {
-    let sets: Vec<_> = rule.0.iter().map(|s| compile::anonymous(s).map(|set| add_anonymous(batch, table, &set))).collect();
+    let sets: Vec<_> =
+        rule.0.iter().map(|s| compile::anonymous(s).map(|set| add_anonymous(batch, table, &set))).collect();
     let doing = format!("adding to chain {chain} the rule {rule}");
     batch.message(message::NEWRULE, NLM_F_CREATE | NLM_F_APPEND, doing, |attributes| {
         attributes.string(rule::TABLE, table);
@@ -216,13 +221,7 @@ enum ElementData<'a> {
 }
 
 /// Adds or removes elements, in as many messages as their number needs.
-fn elements_message(
-    batch: &mut Batch,
-    kind: u8,
-    table: &str,
-    set: &SetName<'_>,
-    elements: Vec<Element<'_>>,
-) {
+fn elements_message(batch: &mut Batch, kind: u8, table: &str, set: &SetName<'_>, elements: Vec<Element<'_>>) {
     let doing = if kind == message::NEWSETELEM { "adding elements to" } else { "removing elements from" };
     let mut rest = elements.as_slice();
     while !rest.is_empty() {

@@ -96,11 +96,20 @@ impl Expressions<'_, '_> {
         });
     }
 
-    /// Puts key and data into a map, or renews their time.
+    /// Puts key and data into a map. If the key is there, its data stays and its time is renewed.
     pub fn update(&mut self, map: &str, key: u32, value: u32) {
+        self.dynamic(DYNSET_UPDATE, map, key, value);
+    }
+
+    /// Takes a key out of a map, if it is there. (The kernel wants a register for the data all the same.)
+    pub fn forget(&mut self, map: &str, key: u32, value: u32) {
+        self.dynamic(DYNSET_DELETE, map, key, value);
+    }
+
+    fn dynamic(&mut self, operation: u32, map: &str, key: u32, value: u32) {
         self.expression("dynset", |data| {
             data.string(1, map);
-            data.number(3, DYNSET_UPDATE);
+            data.number(3, operation);
             data.number(4, REGISTER_FIRST + key);
             data.number(5, REGISTER_FIRST + value);
         });

@@ -30,10 +30,9 @@ impl From<Rejected> for NetworkError {
     fn from(rejected: Rejected) -> Self {
         let Rejected { doing, errno, text } = rejected;
         match errno {
-            Errno::EPERM => NetworkError::Host {
-                what: format!("{doing}: not allowed"),
-                fix: "run as root (CAP_NET_ADMIN)".into(),
-            },
+            Errno::EPERM => {
+                NetworkError::Host { what: format!("{doing}: not allowed"), fix: "run as root (CAP_NET_ADMIN)".into() }
+            }
             Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT => NetworkError::Host {
                 what: format!("{doing}: this kernel cannot do that"),
                 fix: "load or build nf_tables with nat, masquerade, numgen, fib and reject".into(),

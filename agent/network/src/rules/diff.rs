@@ -35,12 +35,17 @@ pub fn diff<'a>(old: &'a Ruleset, new: &'a Ruleset) -> Vec<Change<'a>> {
             changes.extend((!keys.is_empty()).then(|| Change::RemoveElements(name, keys)));
         }
     }
-    let flushed = gone_chains().chain(changed_chains().map(|(name, _)| name).filter(|name| old.chains.contains_key(*name)));
+    let flushed =
+        gone_chains().chain(changed_chains().map(|(name, _)| name).filter(|name| old.chains.contains_key(*name)));
     changes.extend(flushed.map(|name| Change::FlushChain(name)));
     // Sets that go, or change their shape, go when no rule speaks of them any more and before their name is used again.
     changes.extend(gone_sets.map(|(name, _)| Change::RemoveSet(name)));
     changes.extend(fresh_sets().map(|(name, set)| Change::AddSet(name, set)));
-    changes.extend(changed_chains().filter(|(_, chain)| !chain.rules.is_empty()).map(|(name, chain)| Change::AddRules(name, &chain.rules)));
+    changes.extend(
+        changed_chains()
+            .filter(|(_, chain)| !chain.rules.is_empty())
+            .map(|(name, chain)| Change::AddRules(name, &chain.rules)),
+    );
     for (name, now) in &new.sets {
         let before = old.sets.get(name).filter(|before| same_shape(before, now));
         let elements = added(before.map(|set| &set.data), &now.data);
@@ -55,7 +60,9 @@ fn same_shape(before: &Set, now: &Set) -> bool {
     before.key == now.key
         && match (&before.data, &now.data) {
             (SetData::Members(_), SetData::Members(_)) | (SetData::Verdicts(_), SetData::Verdicts(_)) => true,
-            (SetData::Affinity { timeout_seconds: before }, SetData::Affinity { timeout_seconds: now }) => before == now,
+            (SetData::Affinity { timeout_seconds: before }, SetData::Affinity { timeout_seconds: now }) => {
+                before == now
+            }
             _ => false,
         }
 }
@@ -77,9 +84,11 @@ fn added<'a>(before: Option<&'a SetData>, now: &'a SetData) -> Vec<(&'a Key, Opt
             now.difference(before).map(|key| (key, None)).collect()
         }
         (_, SetData::Members(now)) => now.iter().map(|key| (key, None)).collect(),
-        (Some(SetData::Verdicts(before)), SetData::Verdicts(now)) => {
-            now.iter().filter(|(key, verdict)| before.get(key) != Some(verdict)).map(|(key, v)| (key, Some(v))).collect()
-        }
+        (Some(SetData::Verdicts(before)), SetData::Verdicts(now)) => now
+            .iter()
+            .filter(|(key, verdict)| before.get(key) != Some(verdict))
+            .map(|(key, v)| (key, Some(v)))
+            .collect(),
         (_, SetData::Verdicts(now)) => now.iter().map(|(key, verdict)| (key, Some(verdict))).collect(),
         (_, SetData::Affinity { .. }) => Vec::new(),
     }

@@ -73,7 +73,8 @@ impl Display for Hook {
             ChainKind::Filter => "filter",
             ChainKind::Nat => "nat",
         };
-        let hook = ["prerouting", "input", "forward", "output", "postrouting"].get(self.number as usize).unwrap_or(&"?");
+        let hook =
+            ["prerouting", "input", "forward", "output", "postrouting"].get(self.number as usize).unwrap_or(&"?");
         write!(f, "type {kind} hook {hook} priority {};", self.priority)
     }
 }

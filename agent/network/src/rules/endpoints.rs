@@ -91,9 +91,7 @@ fn cluster_shortcut(config: &Config, service: &Service, port: &ServicePort, tabl
         return Vec::new();
     };
     let from_pods = Match::Source { net: config.cluster_range, inside: true };
-    [from_pods, Match::SourceLocal]
-        .map(|from| Rule::of([from.into(), Verdict::Goto(chain.clone()).into()]))
-        .to_vec()
+    [from_pods, Match::SourceLocal].map(|from| Rule::of([from.into(), Verdict::Goto(chain.clone()).into()])).to_vec()
 }
 
 /// Makes the chain of one service port and returns its name; `None` where nothing would answer.
@@ -131,6 +129,7 @@ fn port_chain(
 /// The endpoints a policy leaves, each once, in an order that does not depend on the input's.
 fn pick(endpoints: &[Endpoint], only_local: bool) -> Vec<Target> {
     let chosen = endpoints.iter().filter(|endpoint| endpoint.local || !only_local);
-    let targets: BTreeSet<_> = chosen.map(|endpoint| Target { address: endpoint.address, port: endpoint.port }).collect();
+    let targets: BTreeSet<_> =
+        chosen.map(|endpoint| Target { address: endpoint.address, port: endpoint.port }).collect();
     targets.into_iter().collect()
 }

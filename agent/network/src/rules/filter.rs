@@ -11,23 +11,17 @@ pub(super) fn chains(config: &Config) -> [(String, Chain); 5] {
     let established = || Rule::of([Match::Established.into(), Verdict::Accept.into()]);
     let unanswered = || Rule::of([Verdict::Jump(UNANSWERED.into()).into()]);
     let filter = |hook, rules| Chain::at(ChainKind::Filter, hook, 0, rules);
-    let forward = [Match::Source { net: config.cluster_range, inside: true }, Match::Destination {
-        net: config.cluster_range,
-        inside: true,
-    }]
+    let forward = [
+        Match::Source { net: config.cluster_range, inside: true },
+        Match::Destination { net: config.cluster_range, inside: true },
+    ]
     // Tracking did not undo the change of address of such a packet: its receiver would reset a sound connection.
     .map(|ours| Rule::of([Match::Invalid.into(), ours.into(), Verdict::Drop.into()]));
     // Pods share one link with themselves only; a redirect could make them forget the way to the gateway.
-    let redirect = Rule::of([
-        Match::OutGroup(group(&config.id)).into(),
-        Match::IcmpRedirect.into(),
-        Verdict::Drop.into(),
-    ]);
+    let redirect =
+        Rule::of([Match::OutGroup(group(&config.id)).into(), Match::IcmpRedirect.into(), Verdict::Drop.into()]);
     [
-        (
-            "forward".into(),
-            filter(FORWARD, [established()].into_iter().chain(forward).chain([unanswered()]).collect()),
-        ),
+        ("forward".into(), filter(FORWARD, [established()].into_iter().chain(forward).chain([unanswered()]).collect())),
         ("input".into(), filter(INPUT, vec![established(), unanswered()])),
         ("output-filter".into(), filter(OUTPUT, vec![redirect, established(), unanswered()])),
         (UNANSWERED.into(), Chain::of(unanswered_rules(config))),

@@ -12,5 +12,6 @@ pub use diff::{Change, diff};
 pub(crate) use render::gateway;
 pub use render::{HostPortBinding, State, group, render, table_name};
 pub use ruleset::{
-    Chain, ChainKind, Field, Hook, Key, KeyKind, Match, Refusal, Rule, Ruleset, Set, SetData, Statement, Target, Verdict,
+    Chain, ChainKind, Field, Hook, Key, KeyKind, Match, Refusal, Rule, Ruleset, Set, SetData, Statement, Target,
+    Verdict,
 };

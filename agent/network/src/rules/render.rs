@@ -81,10 +81,7 @@ pub fn render(state: State<'_>) -> Ruleset {
     sets.insert(PORTS.into(), Set::verdicts(KeyKind::Port, ports));
     sets.insert(HAIRPIN.into(), Set { key: KeyKind::AddressPair, data: SetData::Members(hairpin) });
     sets.insert(REMOTE.into(), Set { key: KeyKind::AddressPort, data: SetData::Members(remote) });
-    sets.insert(
-        REFUSED_ADDRESSES.into(),
-        Set { key: KeyKind::AddressPort, data: SetData::Members(refused_addresses) },
-    );
+    sets.insert(REFUSED_ADDRESSES.into(), Set { key: KeyKind::AddressPort, data: SetData::Members(refused_addresses) });
     sets.insert(REFUSED_PORTS.into(), Set { key: KeyKind::Port, data: SetData::Members(refused_ports) });
     chains.extend(filter::chains(config));
     chains.extend(nat_chains(config));
@@ -159,4 +156,3 @@ impl Tables {
         }
     }
 }
-

@@ -102,8 +102,14 @@ pub enum Statement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    Source { net: Ipv4Net, inside: bool },
-    Destination { net: Ipv4Net, inside: bool },
+    Source {
+        net: Ipv4Net,
+        inside: bool,
+    },
+    Destination {
+        net: Ipv4Net,
+        inside: bool,
+    },
     /// The address is one of the host's own.
     SourceLocal,
     DestinationLocal,
@@ -115,7 +121,10 @@ pub enum Match {
     Invalid,
     /// Part of a connection that was let through before.
     Established,
-    Member { fields: &'static [Field], set: String },
+    Member {
+        fields: &'static [Field],
+        set: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

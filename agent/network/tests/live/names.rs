@@ -43,7 +43,9 @@ fn pods_and_the_host_resolve_services() {
         let a = pod(&network, "a").await;
         set(&network, [service("web", [10, 43, 0, 1], &[a.address])]).await;
         let name = "web.default.svc.cluster.local.";
-        for (from, server) in [(&a.namespace, "10.43.0.10:53"), (&a.namespace, "10.42.0.1:53"), (&host.namespace, "10.43.0.10:53")] {
+        for (from, server) in
+            [(&a.namespace, "10.43.0.10:53"), (&a.namespace, "10.42.0.1:53"), (&host.namespace, "10.43.0.10:53")]
+        {
             let server = server.to_owned();
             let from = Namespace::open(&from.path());
             let answer = tokio::task::spawn_blocking(move || resolve(&from, &server, name)).await.expect("an answer");

@@ -92,6 +92,7 @@ fn without_endpoints_a_service_refuses_at_once() {
         web.external_ips = vec![Ipv4Addr::new(198, 51, 100, 7)];
         set(&network, [web]).await;
         world.ip("route add 198.51.100.7/32 via 192.0.2.1");
+        host.namespace.ip("route add 198.51.100.7/32 dev eth0");
         let refused = |namespace: &Namespace, address: &str| {
             let started = Instant::now();
             let error = namespace.get(address).expect_err("nobody answers");
@@ -122,10 +123,8 @@ fn a_client_with_affinity_stays_with_its_endpoint() {
         for (pod, name) in pods.iter().zip(["a", "b", "c"]) {
             pod.namespace.serve_tcp(8080, name);
         }
-        let sticky = |addresses: &[Ipv4Addr]| Service {
-            affinity_seconds: Some(10_800),
-            ..service("web", WEB, addresses)
-        };
+        let sticky =
+            |addresses: &[Ipv4Addr]| Service { affinity_seconds: Some(10_800), ..service("web", WEB, addresses) };
         let all = pods.each_ref().map(|pod| pod.address);
         set(&network, [sticky(&all)]).await;
         let hear = || host.namespace.hear("10.43.0.1:80").split(' ').next().map(str::to_owned).expect("a name");
@@ -205,7 +204,8 @@ fn no_connection_fails_while_endpoints_change() {
             std::thread::spawn(move || namespace.run(move || connect_until(&stop)))
         });
         for round in 0..100 {
-            let chosen: Vec<_> = all.iter().copied().enumerate().filter(|(i, _)| i % 3 != round % 3).map(|(_, a)| a).collect();
+            let chosen: Vec<_> =
+                all.iter().copied().enumerate().filter(|(i, _)| i % 3 != round % 3).map(|(_, a)| a).collect();
             set(&network, [service("web", WEB, &chosen)]).await;
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
