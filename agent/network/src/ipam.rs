@@ -120,3 +120,95 @@ pub fn validate(config: &Config) -> Result<(), NetworkError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Protocol, testing};
+    use proptest::prelude::*;
+
+    fn ledger(range: &str) -> Ledger {
+        Ledger::new(range.parse().expect("a range"))
+    }
+
+    #[test]
+    fn a_full_range_says_so_and_a_freed_address_is_found() {
+        let mut ledger = ledger("10.0.0.0/29");
+        for number in 0..5 {
+            ledger.hold(&number.to_string(), &[]).expect("an address");
+        }
+        assert_eq!(ledger.hold("more", &[]), Err(NetworkError::RangeExhausted(ledger.range())));
+        let freed = ledger.release("3").expect("it was held").address;
+        assert_eq!(ledger.hold("more", &[]), Ok(freed));
+    }
+
+    #[test]
+    fn an_address_is_not_given_out_again_while_others_are_free() {
+        let mut ledger = ledger("10.0.0.0/29");
+        let first = ledger.hold("a", &[]).expect("an address");
+        ledger.release("a");
+        assert_ne!(ledger.hold("b", &[]), Ok(first));
+    }
+
+    #[test]
+    fn host_ports_clash_by_protocol_port_and_address() {
+        let port = |protocol, host_ip: Option<[u8; 4]>| HostPort {
+            protocol,
+            host_ip: host_ip.map(Ipv4Addr::from),
+            host_port: 80,
+            pod_port: 80,
+        };
+        let (one, other, any) = (Some([10, 0, 0, 1]), Some([10, 0, 0, 2]), Some([0; 4]));
+        for (held, wanted, clash) in [
+            (port(Protocol::Tcp, None), port(Protocol::Tcp, None), true),
+            (port(Protocol::Tcp, None), port(Protocol::Udp, None), false),
+            (port(Protocol::Tcp, one), port(Protocol::Tcp, other), false),
+            (port(Protocol::Tcp, one), port(Protocol::Tcp, one), true),
+            (port(Protocol::Tcp, one), port(Protocol::Tcp, any), true),
+            (port(Protocol::Tcp, None), port(Protocol::Tcp, one), true),
+        ] {
+            let mut ledger = ledger("10.0.0.0/24");
+            ledger.hold("a", std::slice::from_ref(&held)).expect("an address");
+            let asked = ledger.hold("b", std::slice::from_ref(&wanted));
+            assert_eq!(asked.is_err(), clash, "{held:?} {wanted:?}");
+            assert_eq!(ledger.get("b").is_none(), clash, "what is refused holds nothing");
+            assert!(ledger.hold("a", &[held]).is_ok(), "nobody clashes with itself");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_checked() {
+        assert_eq!(validate(&testing::config()), Ok(()));
+        assert!(validate(&Config { id: "a-b".into(), ..testing::config() }).is_err());
+    }
+
+    proptest! {
+        /// Whatever is held and released: no two pods share an address, none gets the gateway's or an end of the range,
+        /// a pod keeps what it has, and what is written is read again.
+        #[test]
+        fn addresses_are_never_shared(steps in prop::collection::vec((any::<bool>(), 0..12u8), 1..200)) {
+            let mut ledger = ledger("10.0.0.0/29");
+            for (hold, id) in steps {
+                let id = id.to_string();
+                let before = ledger.get(&id).cloned();
+                if hold {
+                    let given = ledger.hold(&id, &[]);
+                    prop_assert!(given.is_ok() || ledger.pods.len() == 5, "it is refused only if all are held");
+                    if let Some(before) = before {
+                        prop_assert_eq!(given, Ok(before.address));
+                    }
+                } else {
+                    prop_assert_eq!(ledger.release(&id), before);
+                }
+                let held: BTreeSet<_> = ledger.pods.values().map(|holding| holding.address).collect();
+                prop_assert_eq!(held.len(), ledger.pods.len());
+                for address in held {
+                    let last = address.octets()[3];
+                    prop_assert!(ledger.range.contains(&address) && last >= 2 && last <= 6);
+                }
+                let text = serde_json::to_string(&ledger).expect("text");
+                prop_assert_eq!(serde_json::from_str::<Ledger>(&text).expect("a ledger"), ledger.clone());
+            }
+        }
+    }
+}

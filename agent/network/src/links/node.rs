@@ -88,6 +88,26 @@ impl Links {
         self.handle().route().get(all).execute().try_collect().await.map_err(kernel_error("listing routes"))
     }
 
+    /// The largest packet of the link that leads to everywhere, for pods to send no larger; `None` without such a link.
+    pub(super) async fn uplink_mtu(&self) -> Result<Option<u32>, NetworkError> {
+        let routes = self.routes().await?;
+        let uplink = routes.iter().filter(|route| route.header.destination_prefix_length == 0).find_map(|route| {
+            route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            })
+        });
+        let Some(index) = uplink else { return Ok(None) };
+        let link = self.handle().link().get().match_index(index).execute().try_next().await;
+        let link = link.map_err(kernel_error("looking at the link to everywhere"))?;
+        Ok(link.and_then(|link| {
+            link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Mtu(mtu) => Some(*mtu),
+                _ => None,
+            })
+        }))
+    }
+
     /// Whether a node with this id has links: its pods may still run.
     pub async fn has_node(&self, id: &str) -> Result<bool, NetworkError> {
         Ok(self.index(&bridge_name(id)).await?.is_some())

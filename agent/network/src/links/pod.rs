@@ -16,6 +16,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 const POD_LINK: &str = "eth0";
+/// Where the host has no link to everywhere to take it from.
+const ETHERNET_MTU: u32 = 1500;
 
 impl Links {
     /// Gives the namespace an `eth0` with this address and the way to everywhere; what is as it should be stays.
@@ -60,13 +62,16 @@ impl Links {
         namespace: &File,
         address: Ipv4Addr,
     ) -> Result<(), NetworkError> {
+        let mtu = self.uplink_mtu().await?.unwrap_or(ETHERNET_MTU);
         let peer = LinkUnspec::new_with_name(POD_LINK)
             .address(pod_mac(address).to_vec())
+            .mtu(mtu)
             .setns_by_fd(namespace.as_raw_fd())
             .build();
         let pair = LinkVeth::new(name, POD_LINK)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .address(host_mac(address).to_vec())
+            .mtu(mtu)
             .link_group(group(&config.id))
             .build();
         self.handle().link().add(pair).execute().await.map_err(kernel_error(format!("adding link {name}")))

@@ -130,6 +130,19 @@ fn a_new_sandbox_of_a_pod_takes_its_address_along() {
     });
 }
 
+#[test]
+fn pods_send_no_larger_packets_than_the_uplink_takes() {
+    on_host(async |host| {
+        let _world = host.world();
+        host.namespace.ip("link set eth0 mtu 1400");
+        host.namespace.ip(&format!("route add default via {WORLD}"));
+        let network = host.start().await;
+        let a = pod(&network, "a").await;
+        let link = a.namespace.ip("link show eth0");
+        assert!(link.contains("mtu 1400"), "{link}");
+    });
+}
+
 /// Prints the time a pod takes to connect; the bound is generous, for busy machines.
 #[test]
 fn a_pod_connects_quickly() {

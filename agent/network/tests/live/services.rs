@@ -60,6 +60,49 @@ fn node_ports_and_external_addresses_are_open_to_the_world() {
     });
 }
 
+/// As the API server is, behind the service `kubernetes`.
+#[test]
+fn the_node_itself_can_be_an_endpoint() {
+    on_host(async |host| {
+        let _world = host.world();
+        let network = host.start().await;
+        let a = pod(&network, "a").await;
+        host.namespace.serve_tcp(8080, "node");
+        let gateway = network.gateway();
+        set(
+            &network,
+            [
+                service("by-gateway", WEB, &[gateway]),
+                service("by-address", [10, 43, 0, 2], &[HOST.parse().expect("an address")]),
+            ],
+        )
+        .await;
+        for address in ["10.43.0.1:80", "10.43.0.2:80"] {
+            assert_eq!(a.namespace.hear(address), format!("node {}", a.address));
+            assert!(host.namespace.hear(address).starts_with("node "));
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_may_be_anywhere() {
+    on_host(async |host| {
+        let world = host.world();
+        let network = host.start().await;
+        let a = pod(&network, "a").await;
+        world.serve_tcp(8080, "world");
+        let mut far = service("far", WEB, &[WORLD.parse().expect("an address")]);
+        far.ports[0].node_port = Some(30080);
+        far.ports[0].endpoints[0].local = false;
+        set(&network, [far]).await;
+        for from in [&a.namespace, &host.namespace] {
+            assert_eq!(from.hear("10.43.0.1:80"), format!("world {HOST}"));
+        }
+        // The answer must come back this way.
+        assert_eq!(world.hear(&format!("{HOST}:30080")), format!("world {HOST}"));
+    });
+}
+
 /// `Local` leaves outside clients with this node's endpoints only; the cluster's own reach all.
 #[test]
 fn external_traffic_policy_local_is_for_outside_clients() {
