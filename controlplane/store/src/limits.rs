@@ -56,16 +56,18 @@ pub const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SLED_CACHE: u64 = 8 * 1024 * 1024;
 /// How long to wait for sled's threads of an earlier store in the same process to let go of its file.
 pub const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);
-/// A record is cut into pieces of this size. sled holds up to 21 in a page and writes a page of more than 128 KiB into
-/// a file of its own, which it never syncs.
+/// A record is cut into pieces of this size. sled holds up to 21 in a page, and rewrites the page every tenth time.
 pub const PIECE_BYTES: usize = 5 * 1024;
-/// At most this much is written between two syncs, so that sled never reuses a segment that was superseded only by
-/// something unsynced.
-pub const BYTES_PER_SYNC: usize = 256 * 1024;
+/// sled writes its file in segments of this size, and pages of more than a quarter of it into files of their own, which
+/// it never syncs. Fixed for the life of a data directory.
+pub const SLED_SEGMENT: usize = 4 * 1024 * 1024;
+/// How many records are written or removed between two syncs. Each can cost sled its own page, a split or merge of
+/// that, and one page that it moves out of an old segment: at most 170 KB, so that these stay within a segment.
+pub const WRITES_PER_SYNC: u32 = 24;
 /// How many jobs wait for the log's thread.
 pub const LOG_QUEUE: usize = 256;
 /// How many superseded records the log's thread removes at a time, between appends.
-pub const PURGE_SLICE: u64 = 32;
+pub const PURGE_SLICE: u64 = 16;
 /// The newest log entries stay in memory up to this size, for whoever reads them next.
 pub const TAIL_BYTES: usize = 1024 * 1024;
 /// How many log entries are read from disk at a time.

@@ -3,32 +3,46 @@
 //! sled 0.34 makes writes durable with `sync_file_range`, which neither empties the disk's cache nor writes the file's
 //! size, so it does not survive a power cut. [`Disk::sync`] therefore calls `fdatasync` on a second descriptor of sled's
 //! file after sled has written everything to it.
+//!
+//! That alone is not enough. The header of each segment says up to where sled believes everything before it to be
+//! durable; recovery trusts that, and segments that were superseded before that point are used again. The header is
+//! made when the segment before it is full. So as long as no two segments become full between two of our syncs, no
+//! header claims what `fdatasync` has not made true; [`WRITES_PER_SYNC`] sees to it.
 
-use crate::limits::{SLED_CACHE, SLED_LOCK_WAIT};
+use crate::limits::{SLED_CACHE, SLED_LOCK_WAIT, SLED_SEGMENT, WRITES_PER_SYNC};
 use crate::raft::dir::sync_dir;
 use crate::wire::invalid;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub struct Disk {
     db: sled::Db,
     data: File,
+    unsynced: AtomicU32,
 }
 
 impl Disk {
     /// Opens or creates the log in `dir`. What sled writes while it opens is durable afterwards.
     pub fn open(dir: &Path) -> io::Result<Disk> {
+        let path = dir.join("db");
+        if path.exists() {
+            // A process that was killed may have left writes that only the kernel knows. sled would take them for
+            // durable and say so in its own snapshot.
+            File::open(&path)?.sync_all()?;
+        }
         let db = open_sled(dir)?;
-        let data = File::options().read(true).write(true).open(dir.join("db"))?;
+        let data = File::options().read(true).write(true).open(path)?;
         // sled syncs its snapshot file, but neither its name nor its settings.
         File::open(dir.join("conf"))?.sync_all()?;
         sync_dir(dir)?;
-        Ok(Disk { db, data })
+        Ok(Disk { db, data, unsynced: AtomicU32::new(0) })
     }
 
     pub fn put(&self, key: &[u8], content: &[u8]) -> io::Result<()> {
+        self.make_room()?;
         let mut record = Vec::with_capacity(4 + content.len());
         record.extend_from_slice(&checksum(key, content).to_le_bytes());
         record.extend_from_slice(content);
@@ -37,7 +51,17 @@ impl Disk {
     }
 
     pub fn remove(&self, key: &[u8]) -> io::Result<()> {
+        self.make_room()?;
         self.db.remove(key).map_err(io_error)?;
+        Ok(())
+    }
+
+    /// Syncs if too much was written since the last time.
+    fn make_room(&self) -> io::Result<()> {
+        if self.unsynced.load(Ordering::Relaxed) >= WRITES_PER_SYNC {
+            self.sync()?;
+        }
+        self.unsynced.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -58,12 +82,15 @@ impl Disk {
     /// Returns when everything put before survives a power cut.
     pub fn sync(&self) -> io::Result<()> {
         self.db.flush().map_err(io_error)?;
-        self.data.sync_data()
+        self.data.sync_data()?;
+        self.unsynced.store(0, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 fn open_sled(dir: &Path) -> io::Result<sled::Db> {
-    let config = sled::Config::new().path(dir).cache_capacity(SLED_CACHE).flush_every_ms(None);
+    let config =
+        sled::Config::new().path(dir).cache_capacity(SLED_CACHE).segment_size(SLED_SEGMENT).flush_every_ms(None);
     let deadline = Instant::now() + SLED_LOCK_WAIT;
     loop {
         match config.open() {

@@ -4,7 +4,7 @@
 use super::disk::Disk;
 use super::mark::{Mark, MarkFile};
 use super::record;
-use crate::limits::{BYTES_PER_SYNC, PURGE_SLICE};
+use crate::limits::PURGE_SLICE;
 use crate::raft::{LogId, Types};
 use openraft::storage::IOFlushed;
 use std::io;
@@ -78,43 +78,44 @@ impl Writer {
     }
 
     fn execute(&mut self, batch: Vec<Job>) -> io::Result<()> {
-        let mut effects = Effects::default();
+        let mut waiters = Waiters::default();
+        let outcome = self.execute_all(batch, &mut waiters);
+        waiters.finish(outcome.as_ref().map(|_| ()));
+        outcome
+    }
+
+    fn execute_all(&mut self, batch: Vec<Job>, waiters: &mut Waiters) -> io::Result<()> {
         for job in batch {
-            if let Err(error) = self.write(job, &mut effects) {
-                effects.finish(Err(&error));
-                return Err(error);
-            }
+            self.write(job, waiters)?;
         }
         if !self.garbage.is_empty() {
             self.collect_garbage()?;
         }
         if self.acknowledge == Acknowledge::BeforeSync {
-            std::mem::take(&mut effects).finish(Ok(()));
+            std::mem::take(waiters).finish(Ok(()));
         }
-        let outcome = if effects.unsynced > 0 || !effects.waiting.is_empty() { self.sync() } else { Ok(()) };
-        effects.finish(outcome.as_ref().map(|_| ()));
-        outcome
+        self.sync()
     }
 
-    fn write(&mut self, job: Job, effects: &mut Effects) -> io::Result<()> {
+    fn write(&mut self, job: Job, waiters: &mut Waiters) -> io::Result<()> {
         match job {
             Job::Append { first, entries, done } => {
-                effects.waiting.push(Waiter::Flushed(done));
+                waiters.0.push(Waiter::Flushed(done));
                 for (encoded, index) in entries.iter().zip(first..) {
-                    self.append(index, encoded, effects)?;
+                    self.append(index, encoded)?;
                 }
             }
             Job::Vote { encoded, term, done } => {
-                effects.waiting.push(Waiter::Done(done));
+                waiters.0.push(Waiter::Done(done));
                 self.disk.put(record::VOTE, &encoded)?;
                 self.mark.term = term;
             }
             Job::Truncate { from, done } => {
-                effects.waiting.push(Waiter::Done(done));
+                waiters.0.push(Waiter::Done(done));
                 self.truncate(from)?;
             }
             Job::Purge { upto, done } => {
-                effects.waiting.push(Waiter::Done(done));
+                waiters.0.push(Waiter::Done(done));
                 self.disk.put(record::PURGED, &record::encode_log_id(&upto)?)?;
                 // The mark that something is gone must be durable before it goes.
                 self.sync()?;
@@ -126,14 +127,9 @@ impl Writer {
         Ok(())
     }
 
-    fn append(&mut self, index: u64, encoded: &[u8], effects: &mut Effects) -> io::Result<()> {
+    fn append(&mut self, index: u64, encoded: &[u8]) -> io::Result<()> {
         for (number, piece) in record::pieces(encoded) {
-            if effects.unsynced > 0 && effects.unsynced + piece.len() > BYTES_PER_SYNC {
-                self.disk.sync()?;
-                effects.unsynced = 0;
-            }
             self.disk.put(&record::key(index, number), &piece)?;
-            effects.unsynced += piece.len();
         }
         self.mark.next = index + 1;
         Ok(())
@@ -171,7 +167,7 @@ impl Writer {
             self.disk.remove(&item?.0)?;
         }
         self.garbage.start = end;
-        self.disk.sync()
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -182,21 +178,18 @@ impl Writer {
     }
 }
 
-/// What a batch has done and who waits for it.
+/// Who waits for a batch.
 #[derive(Default)]
-struct Effects {
-    unsynced: usize,
-    waiting: Vec<Waiter>,
-}
+struct Waiters(Vec<Waiter>);
 
 enum Waiter {
     Flushed(IOFlushed<Types>),
     Done(Done),
 }
 
-impl Effects {
+impl Waiters {
     fn finish(self, outcome: Result<(), &io::Error>) {
-        for waiter in self.waiting {
+        for waiter in self.0 {
             waiter.tell(outcome.map_err(again));
         }
     }
