@@ -59,8 +59,10 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The 400 that upstream answers. `kind` and `version` are the data's, `expected` is the kind the path serves.
-    pub fn to_api_error(&self, kind: &str, version: &str, expected: &str) -> ApiError {
+    /// The 400 that upstream answers. `kind` and `api_version` (with or without its group) are the data's, `expected` is the
+    /// kind the path serves.
+    pub fn to_api_error(&self, kind: &str, api_version: &str, expected: &str) -> ApiError {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
         ApiError::bad_request(match self {
             Self::Syntax(_) => format!("the object provided is unrecognized (must be of type {expected}): {self}"),
             _ => format!("{kind} in version {version:?} cannot be handled as a {expected}: {self}"),

@@ -90,7 +90,7 @@ fn the_api_error_is_upstreams() {
     );
     let error = json(br#"{"spec":{"foo":1}}"#, ty("Deployment"), FieldValidation::Strict).unwrap_err();
     assert_eq!(
-        error.to_api_error("Deployment", "v1", "Deployment").message,
+        error.to_api_error("Deployment", "apps/v1", "Deployment").message,
         r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.foo""#
     );
     let error = json(b"{", ty("Deployment"), FieldValidation::Strict).unwrap_err();
@@ -288,4 +288,36 @@ fn damage_never_panics() {
             }
         }
     }
+}
+
+/// `k8s-openapi` reads our trees and writes them back with nothing lost: names and shapes agree.
+fn agrees<T: serde::de::DeserializeOwned + serde::Serialize>(group: &str, kind: &str) {
+    let ty = of_kind(group, "v1", kind).expect(kind);
+    let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    let sampled = Sampler::new(21, 8).object(ty, &api_version, kind);
+    let typed: T = serde_json::from_value(sampled.clone()).expect(kind);
+    let written = serde_json::to_value(&typed).expect(kind);
+    assert_eq!(tree(written, ty, FieldValidation::Strict).expect(kind).tree, sampled, "{kind}");
+}
+
+#[test]
+fn typed_code_reads_canonical_trees() {
+    use k8s_openapi::api::{apps, authentication, autoscaling, coordination, core, discovery, events, policy};
+    agrees::<core::v1::Pod>("", "Pod");
+    agrees::<core::v1::Namespace>("", "Namespace");
+    agrees::<core::v1::Node>("", "Node");
+    agrees::<core::v1::Service>("", "Service");
+    agrees::<core::v1::Endpoints>("", "Endpoints");
+    agrees::<core::v1::ConfigMap>("", "ConfigMap");
+    agrees::<core::v1::Secret>("", "Secret");
+    agrees::<core::v1::ServiceAccount>("", "ServiceAccount");
+    agrees::<core::v1::Event>("", "Event");
+    agrees::<events::v1::Event>("events.k8s.io", "Event");
+    agrees::<apps::v1::Deployment>("apps", "Deployment");
+    agrees::<apps::v1::ReplicaSet>("apps", "ReplicaSet");
+    agrees::<autoscaling::v1::Scale>("autoscaling", "Scale");
+    agrees::<coordination::v1::Lease>("coordination.k8s.io", "Lease");
+    agrees::<discovery::v1::EndpointSlice>("discovery.k8s.io", "EndpointSlice");
+    agrees::<policy::v1::Eviction>("policy", "Eviction");
+    agrees::<authentication::v1::TokenRequest>("authentication.k8s.io", "TokenRequest");
 }

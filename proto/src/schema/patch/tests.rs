@@ -341,3 +341,76 @@ fn kubectls_set_image_patch_leaves_the_rest() {
     expected["spec"]["template"]["spec"]["containers"][0]["image"] = "v2".into();
     assert_eq!(merged("Deployment", original, patch), Ok(expected));
 }
+
+/// Whatever a client sends: an answer, no panic; and what merges is still an object that decodes or is refused.
+#[test]
+fn hostile_patches_never_panic() {
+    use crate::schema::decode::{self, FieldValidation};
+    use crate::schema::sample::Sampler;
+    const KEYS: [&str; 9] = [
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "$setElementOrder/ports",
+        "$deleteFromPrimitiveList/finalizers",
+        "$deleteFromPrimitiveList/",
+        "$setElementOrder",
+        "name",
+        "containers",
+    ];
+    let values = [
+        json!("replace"),
+        json!("delete"),
+        json!("merge"),
+        json!(null),
+        json!([]),
+        json!(["a", {"name": "s1"}]),
+        json!([{"name": "s1"}]),
+        json!({"a": 1}),
+        json!([[1]]),
+    ];
+    fn damage(tree: &mut Value, dice: &mut Sampler, values: &[Value]) {
+        match tree {
+            Value::Object(entries) => {
+                if dice.below(6) == 0 {
+                    entries.insert(KEYS[dice.below(KEYS.len())].into(), values[dice.below(values.len())].clone());
+                }
+                entries.values_mut().for_each(|v| damage(v, dice, values));
+            }
+            Value::Array(items) => {
+                if dice.below(6) == 0 {
+                    items.push(values[dice.below(values.len())].clone());
+                }
+                items.iter_mut().for_each(|v| damage(v, dice, values));
+            }
+            other if dice.below(20) == 0 => *other = values[dice.below(values.len())].clone(),
+            _ => {}
+        }
+    }
+    let pod = of_kind("", "v1", "Pod").expect("built in");
+    let original = Sampler::new(1, 3).object(pod, "v1", "Pod");
+    let mut dice = Sampler::new(9, 0);
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..1000 {
+        let mut patch = Sampler::new(1 + round % 3, 1 + round as usize % 3).object(pod, "v1", "Pod");
+        damage(&mut patch, &mut dice, &values);
+        match strategic(&original, &patch, pod) {
+            Ok(merged) => {
+                good += 1;
+                drop(decode::tree(merged, pod, FieldValidation::Warn));
+            }
+            Err(_) => bad += 1,
+        }
+    }
+    assert!(good > 50 && bad > 50, "{good} {bad}");
+}
+
+#[test]
+fn an_empty_patch_and_the_object_itself_change_nothing() {
+    use crate::schema::sample::Sampler;
+    for (group, kind) in [("", "Pod"), ("apps", "Deployment"), ("", "Service"), ("", "Node")] {
+        let ty = of_kind(group, "v1", kind).expect(kind);
+        let object = Sampler::new(4, 4).object(ty, "x", kind);
+        assert_eq!(strategic(&object, &json!({}), ty), Ok(object.clone()), "{kind}");
+    }
+}
