@@ -6,11 +6,15 @@ mod conditions;
 mod context;
 mod deployment;
 mod endpoints;
+mod garbage;
 mod ledger;
 pub mod limits;
 mod meaning;
+mod namespace;
 mod ownership;
 mod replicaset;
+mod root_ca;
+mod service_account;
 pub mod table;
 #[cfg(test)]
 mod testing;

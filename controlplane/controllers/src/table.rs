@@ -1,7 +1,7 @@
 //! The table of controllers, and starting them.
 
 use crate::context::{Config, Context};
-use crate::{deployment, endpoints, replicaset};
+use crate::{deployment, endpoints, garbage, namespace, replicaset, root_ca, service_account};
 use coracle_client::{EventRecorder, Informers, ResourceApi};
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -27,6 +27,10 @@ pub const CONTROLLERS: &[Row] = table! {
     "replicaset-controller" => replicaset::run;
     "endpointslice-controller" => endpoints::run_slices;
     "endpoint-controller" => endpoints::run_legacy;
+    "service-account-controller" => service_account::run;
+    "root-ca-certificate-publisher" => root_ca::run;
+    "generic-garbage-collector" => garbage::run;
+    "namespace-controller" => namespace::run;
 };
 
 /// The running controllers.
