@@ -9,9 +9,20 @@ mod serve;
 
 use answer::Demo;
 use std::net::Ipv4Addr;
+use std::process::ExitCode;
 
 /// Serves on `PORT` (8080) until SIGTERM or SIGINT, then until it is idle.
-pub fn main() -> std::io::Result<()> {
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("demo: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> std::io::Result<()> {
     let port = match std::env::var("PORT") {
         Ok(text) => text.parse::<u16>().map_err(|e| std::io::Error::other(format!("PORT={text:?}: {e}")))?,
         Err(_) => 8080,

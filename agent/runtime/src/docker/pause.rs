@@ -4,9 +4,20 @@
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::process::ExitCode;
 
 /// Waits until it is told to end. One thread, no allocation after the start.
-pub fn pause_main() -> std::io::Result<()> {
+pub fn pause_main() -> ExitCode {
+    match pause() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("pause: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn pause() -> nix::Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);

@@ -12,10 +12,10 @@ use super::{limits, unpack};
 use crate::{Image, RuntimeError};
 use oci_spec::image::{Arch, ImageConfiguration, Os};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How far one layer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,27 @@ pub enum Step {
 }
 
 /// Who wants to know; called often, from any thread.
-pub type Report = Arc<dyn Fn(Progress) + Send + Sync>;
+pub type Report<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 /// For nobody.
-pub fn silent() -> Report {
-    Arc::new(|_| {})
+pub fn silent() -> impl Fn(Progress) + Send + Sync {
+    |_| {}
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.step {
+            Step::Downloading => "downloading",
+            Step::Unpacking => "unpacking",
+            Step::Done => "done with",
+        };
+        let layer = self.layer.trim_start_matches("sha256:").get(..12).unwrap_or(&self.layer);
+        write!(f, "{step} layer {layer}")?;
+        match self.step {
+            Step::Done => Ok(()),
+            _ => write!(f, ", {} MB", self.done_bytes / 1_000_000),
+        }
+    }
 }
 
 /// A layer's bytes as they came, and what they must be if that is known.
@@ -62,7 +78,7 @@ pub struct Incoming<'a> {
 impl ImageStore {
     /// All images of an archive (`docker save`, OCI; plain, gzip or zstd) or an OCI layout folder. All or, on an error,
     /// those before the bad one. Blocks for long: not for an async thread.
-    pub fn import(&self, path: &Path, report: &Report) -> Result<Vec<Image>, RuntimeError> {
+    pub fn import(&self, path: &Path, report: Report<'_>) -> Result<Vec<Image>, RuntimeError> {
         let origin = path.display().to_string();
         let working = self.work()?;
         let result = self.import_from(&working, path, &origin, report);
@@ -79,7 +95,7 @@ impl ImageStore {
         working: &Work,
         path: &Path,
         origin: &str,
-        report: &Report,
+        report: Report<'_>,
     ) -> Result<Vec<Image>, RuntimeError> {
         let source = self.source(path, origin)?;
         let found = source.images().map_err(|fault| fault.of(origin))?;
@@ -92,7 +108,7 @@ impl ImageStore {
         source: &Source,
         found: &Found,
         origin: &str,
-        report: &Report,
+        report: Report<'_>,
     ) -> Result<Image, RuntimeError> {
         let config = source.part(&found.config).map_err(|fault| fault.of(origin))?;
         let digests = match &found.manifest {
@@ -188,15 +204,14 @@ impl ImageStore {
         chain: &[(Digest, Digest)],
         n: usize,
         origin: &str,
-        report: &Report,
+        report: Report<'_>,
         open: impl FnOnce() -> Result<LayerStream, RuntimeError>,
     ) -> Result<(), RuntimeError> {
         let (id, diff_id) = &chain[n];
         if !self.layers().usable(id)? {
             let draft = self.layers().draft()?;
             let lowers: Vec<_> = chain[..n].iter().rev().map(|(below, _)| self.layers().diff(below)).collect();
-            let reader =
-                Reporting { inner: open()?, layer: diff_id.as_str(), report: report.as_ref(), done: 0, told: 0 };
+            let reader = Reporting { inner: open()?, layer: diff_id.as_str(), report, done: 0, told: 0 };
             let bytes = unpack_checked(reader, diff_id, &draft.diff(), &lowers)
                 .map_err(|fault| fault.of(format!("layer {} of {origin}", n + 1)))?;
             let parent = n.checked_sub(1).map(|below| chain[below].0.clone());
@@ -298,7 +313,7 @@ const TELL_BYTES: u64 = 1 << 20;
 struct Reporting<'a> {
     inner: LayerStream,
     layer: &'a str,
-    report: &'a (dyn Fn(Progress) + Send + Sync),
+    report: Report<'a>,
     done: u64,
     told: u64,
 }

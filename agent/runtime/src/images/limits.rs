@@ -30,3 +30,5 @@ pub const NESTING: usize = 4;
 pub const INDEX_MANIFESTS: usize = 10_000;
 /// A registry must answer a connection and each read within this.
 pub const REGISTRY_SECONDS: u64 = 30;
+/// Steps of progress that wait to be told.
+pub const REPORTS: usize = 16;

@@ -39,7 +39,12 @@ struct Manifest {
 
 impl ImageStore {
     /// Fetches an image, whatever is here of it already is kept.
-    pub async fn pull(&self, name: &str, auth: Option<&RegistryAuth>, report: &Report) -> Result<Image, RuntimeError> {
+    pub async fn pull(
+        &self,
+        name: &str,
+        auth: Option<&RegistryAuth>,
+        report: Report<'_>,
+    ) -> Result<Image, RuntimeError> {
         let name = ImageName::parse(name)?;
         let registry = Registry::of(&name, auth);
         let manifest = registry.manifest().await?;
@@ -57,7 +62,7 @@ impl ImageStore {
         working: &Work,
         registry: &Registry<'_>,
         found: Manifest,
-        report: &Report,
+        report: Report<'_>,
     ) -> Result<Image, RuntimeError> {
         let origin = registry.name.to_string();
         let part = |descriptor| archive::part_of(descriptor).map_err(|fault| fault.of(&origin));
@@ -84,18 +89,25 @@ impl ImageStore {
         n: usize,
         (origin, part): (&str, &Part),
         file: Option<File>,
-        report: &Report,
+        report: Report<'_>,
     ) -> Result<(), RuntimeError> {
-        let (store, working, report) = (self.clone(), working.clone(), report.clone());
+        let (store, working) = (self.clone(), working.clone());
         let (chain, origin, digest) = (chain.to_vec(), origin.to_owned(), part.digest.clone());
+        let (tell, mut told) = tokio::sync::mpsc::channel(limits::REPORTS);
         let unpacking = tokio::task::spawn_blocking(move || {
             let vanished = || Fault::bad("a layer vanished while the image was pulled").of(&origin);
             let open = || match file {
                 Some(file) => Ok(LayerStream { reader: Box::new(file), digest }),
                 None => Err(vanished()),
             };
+            // A step that nobody has time for is followed by others.
+            let report = move |step| drop(tell.try_send(step));
             store.ensure_layer(&working, &chain, n, &origin, &report, open)
         });
+        // Ends when the thread does.
+        while let Some(step) = told.recv().await {
+            report(step);
+        }
         unpacking.await.map_err(|e| RuntimeError::Io { doing: "unpacking a layer".to_owned(), why: e.to_string() })?
     }
 }
@@ -178,7 +190,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Into a nameless file in the store's folder. Its digest is checked when it is unpacked.
-    async fn download(&self, part: &Part, store: &ImageStore, report: &Report) -> Result<File, RuntimeError> {
+    async fn download(&self, part: &Part, store: &ImageStore, report: Report<'_>) -> Result<File, RuntimeError> {
         let doing = || "writing a layer aside";
         let mut file = tempfile::tempfile_in(store.staging()).map_err(io_error(doing()))?;
         let layer = part.digest.as_ref().map(Digest::to_string).unwrap_or_default();
