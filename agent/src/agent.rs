@@ -8,8 +8,9 @@ use crate::limits;
 use crate::link::Link;
 use crate::node::{HostFacts, Keeper, NodeSpec};
 use crate::objects::ObjectCache;
-use crate::pods::{Context, Paths, PodSet, Pods};
+use crate::pods::{Context, Paths, PodSet, Pods, Statuses};
 use crate::services::ServicesTask;
+use crate::streams::{self, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
@@ -47,6 +48,9 @@ impl Agent {
         let (told, slices) = (checkpoint.load(Kind::Service), checkpoint.load(Kind::EndpointSlice));
         tasks.spawn(task.run(link.clone(), told, slices));
 
+        let statuses = Statuses::default();
+        let source = Source { runtime: config.runtime.clone(), statuses: statuses.clone() };
+        tasks.spawn(streams::serve(link.clone(), source));
         let context = Arc::new(Context {
             node_name: config.node_name,
             node_ip: config.node_ip,
@@ -60,6 +64,7 @@ impl Agent {
             link,
             services,
             events,
+            statuses,
             pulls: Semaphore::new(limits::PULLS_MAX),
         });
         let (mut set, pods) = PodSet::new(context, checkpoint.clone());

@@ -13,6 +13,7 @@ mod objects;
 mod pods;
 mod probes;
 mod services;
+mod streams;
 mod volumes;
 
 pub use agent::{Agent, AgentHandle};

@@ -65,10 +65,6 @@ impl Link {
         self.client.clone()
     }
 
-    pub async fn get(&self, resource: &Resource, key: &ObjectKey) -> Result<Tree, CallError> {
-        self.call(request(Verb::Get, resource, key, "", None)).await
-    }
-
     /// `subresource` is empty or e.g. `token`, then the name says of which object.
     pub async fn create(
         &self,
@@ -78,10 +74,6 @@ impl Link {
         body: &Tree,
     ) -> Result<Tree, CallError> {
         self.call(request(Verb::Create, resource, key, subresource, Some(body))).await
-    }
-
-    pub async fn update(&self, resource: &Resource, key: &ObjectKey, body: &Tree) -> Result<Tree, CallError> {
-        self.call(request(Verb::Update, resource, key, "", Some(body))).await
     }
 
     pub async fn patch(

@@ -2,6 +2,7 @@
 
 use super::downward::NodeContext;
 use super::resources;
+use super::statuses::Statuses;
 use crate::config::ClusterFacts;
 use crate::events::{Event, Events};
 use crate::link::Link;
@@ -32,6 +33,7 @@ pub struct Context {
     pub objects: ObjectCache,
     pub services: Services,
     pub events: Events,
+    pub statuses: Statuses,
     /// Pulls at once.
     pub pulls: Semaphore,
 }

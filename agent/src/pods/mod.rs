@@ -18,9 +18,10 @@ mod set;
 mod start;
 pub mod state;
 mod status;
+mod statuses;
 mod stop;
 mod worker;
 
 pub use context::{Context, Paths};
 pub use set::{PodSet, Pods};
-pub use worker::Directive;
+pub use statuses::Statuses;

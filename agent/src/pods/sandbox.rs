@@ -1,10 +1,11 @@
 //! A pod's namespaces and its place in the network and the cgroup tree: made, given back, taken down.
 
 use super::context::Context;
+use super::resources;
 use super::state::SandboxFacts;
 use crate::volumes::{hostname, remove_below, write_etc};
 use coracle_network::{HostPort, PodLink, Protocol};
-use coracle_runtime::{PodIdentity, Sandbox, SandboxId, SandboxSpec};
+use coracle_runtime::{PodIdentity, Sandbox, SandboxId, SandboxSpec, ensure_pod_cgroup, remove_pod_cgroup};
 use k8s_openapi::api::core::v1::{ContainerPort, Pod, PodSpec};
 use std::io;
 use std::net::Ipv4Addr;
@@ -39,6 +40,8 @@ fn spec(context: &Context, pod: &Pod, spec: &PodSpec) -> SandboxSpec {
 /// The error is what kubelet's event `FailedCreatePodSandBox` says.
 pub async fn prepare(context: &Context, pod: &Pod) -> Result<SandboxFacts, String> {
     let pod_spec = pod.spec.clone().unwrap_or_default();
+    let (cgroup, limits) = (context.cgroup_of(pod), resources::of_pod(pod));
+    blocking(move || ensure_pod_cgroup(&cgroup, &limits).map_err(io::Error::other)).await?;
     let sandbox = context.runtime.run_sandbox(&spec(context, pod, &pod_spec)).await.map_err(|e| e.to_string())?;
     match connect(context, pod, &sandbox).await {
         Ok(facts) => Ok(facts),
@@ -102,6 +105,8 @@ pub async fn tear_down(context: &Context, pod: &Pod, sandbox: Option<&SandboxId>
     if let Some(id) = sandbox {
         context.runtime.remove_sandbox(id).await.map_err(|e| e.to_string())?;
     }
+    let cgroup = context.cgroup_of(pod);
+    blocking(move || remove_pod_cgroup(&cgroup).map_err(io::Error::other)).await?;
     remove_all(context, &identity(pod).uid).await
 }
 

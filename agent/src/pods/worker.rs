@@ -132,6 +132,7 @@ impl Worker {
             self.wait(plan.wake_at, now).await;
         }
         self.context.services.set_local(&self.uid, None).await;
+        self.context.statuses.remove(&self.uid);
         self.uid
     }
 

@@ -4,6 +4,6 @@ mod facts;
 mod plan;
 mod sync;
 
-pub use facts::{ServiceFacts, SliceFacts};
-pub use plan::{LocalState, plan};
-pub use sync::{ServiceTable, Services, ServicesTask};
+pub use facts::ServiceFacts;
+pub use plan::LocalState;
+pub use sync::{Services, ServicesTask};

@@ -11,7 +11,7 @@ mod subpath;
 mod tokens;
 
 pub use etc::{EtcFiles, hostname, write_etc};
-pub use mounts::{MountFailure, PodFolder, container_mounts};
+pub use mounts::{PodFolder, container_mounts};
 pub use setup::{VolumeFailure, VolumeInputs, follows_content, set_up};
 pub use subpath::remove_below;
-pub use tokens::{Token, TokenKey, Tokens, tokens_of};
+pub use tokens::{Token, Tokens, tokens_of};

@@ -212,7 +212,7 @@ mod tests {
             (ObjectId::config_map("d", "none"), Lookup::Missing),
         ]);
         let source = serde_json::from_value(json!({"path": "token"})).expect("a projection");
-        let tokens = Tokens::from([(TokenKey::of(&pod, &source), super::super::Token::for_test("t"))]);
+        let tokens = Tokens::from([(TokenKey::of(&pod, &source), crate::volumes::Token::for_test("t"))]);
         let content = Content { pod: &pod, node: &NodeContext::default(), objects: &objects, tokens: &tokens };
         let mut volume = volume;
         volume["name"] = json!("v");

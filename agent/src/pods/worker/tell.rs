@@ -18,6 +18,7 @@ impl Worker {
         self.tell_services(is_ready(&next)).await;
         self.tell_backoffs(&next);
         self.reporter.set(&next);
+        self.context.statuses.put(&self.uid, next.clone());
         self.status = next;
     }
 
