@@ -204,7 +204,7 @@ mod tests {
                 prop_assert_eq!(held.len(), ledger.pods.len());
                 for address in held {
                     let last = address.octets()[3];
-                    prop_assert!(ledger.range.contains(&address) && last >= 2 && last <= 6);
+                    prop_assert!(ledger.range.contains(&address) && (2..=6).contains(&last));
                 }
                 let text = serde_json::to_string(&ledger).expect("text");
                 prop_assert_eq!(serde_json::from_str::<Ledger>(&text).expect("a ledger"), ledger.clone());

@@ -19,6 +19,7 @@ mod node;
 mod record;
 pub mod rules;
 mod sysctl;
+mod table;
 #[cfg(test)]
 mod testing;
 

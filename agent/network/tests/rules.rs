@@ -45,13 +45,14 @@ fn added(services: Vec<Service>, host_ports: &[HostPortBinding]) -> String {
     let empty = rules(Vec::new(), &[]).to_string();
     let full = rules(services, host_ports).to_string();
     let mut before: Vec<&str> = empty.lines().collect();
-    let new = full.lines().filter(|line| match before.iter().position(|old| old == line) {
-        Some(index) => {
-            before.remove(index);
-            false
-        }
-        None => true,
-    });
+    let new =
+        full.lines().filter(|line| line.trim() != "}").filter(|line| match before.iter().position(|old| old == line) {
+            Some(index) => {
+                before.remove(index);
+                false
+            }
+            None => true,
+        });
     new.map(|line| line.replace('\t', "  ")).collect::<Vec<_>>().join("\n")
 }
 
@@ -113,8 +114,7 @@ fn without_endpoints_it_is_refused() {
 #[test]
 fn a_headless_service_has_no_rules() {
     let service = Service { cluster_ips: Vec::new(), ..web(vec![endpoint(2, true)]) };
-    let chains = rules(vec![service], &[]).chains;
-    assert_eq!(chains.len(), rules(Vec::new(), &[]).chains.len() + 1, "a chain that nothing leads to");
+    assert_eq!(rules(vec![service], &[]), rules(Vec::new(), &[]));
 }
 
 #[test]

@@ -134,6 +134,7 @@ pub const DYNSET_UPDATE: u32 = 1;
 pub const DYNSET_DELETE: u32 = 2;
 pub const NAT_SNAT: u32 = 0;
 pub const NAT_DNAT: u32 = 1;
+pub const NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 1 << 4;
 pub const REJECT_ICMP_UNREACH: u32 = 0;
 pub const REJECT_TCP_RST: u32 = 1;
 /// `ICMP_PORT_UNREACH` of `linux/icmp.h`.

@@ -156,7 +156,8 @@ impl Expressions<'_, '_> {
     }
 
     pub fn masquerade(&mut self) {
-        self.expression("masq", |_| {});
+        // With any free port, chosen by chance: two connections at once are then unlikely to choose the same.
+        self.expression("masq", |data| data.number(1, NAT_RANGE_PROTO_RANDOM_FULLY));
     }
 
     pub fn reject(&mut self, kind: u32, code: u8) {

@@ -1,4 +1,4 @@
-//! Rules as text in the syntax of `nft list table`, for people and for tests.
+//! Rules as text, for people and for tests: close to what `nft list table` prints of them.
 
 use super::ruleset::*;
 use crate::Protocol;
@@ -103,7 +103,7 @@ impl Display for Statement {
             }
             Statement::BalanceSticky { map, targets } => write!(f, "dnat to {} update @{map}", Choice(targets)),
             Statement::SourceNat(address) => write!(f, "snat to {address}"),
-            Statement::Masquerade => f.write_str("masquerade"),
+            Statement::Masquerade => f.write_str("masquerade fully-random"),
             Statement::Reject(Refusal::TcpReset) => f.write_str("reject with tcp reset"),
             Statement::Reject(Refusal::PortUnreachable) => f.write_str("reject"),
         }

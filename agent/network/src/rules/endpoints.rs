@@ -55,6 +55,10 @@ pub(super) fn host_port_chains(bindings: &[HostPortBinding], tables: &mut Tables
 
 pub(super) fn service_chains(config: &Config, service: &Service, tables: &mut Tables) {
     for port in &service.ports {
+        let is_open = port.node_port.is_some() || !service.external_ips.is_empty();
+        if service.cluster_ips.is_empty() && !is_open {
+            continue;
+        }
         let inside = pick(&port.endpoints, service.internal_local);
         let outside = pick(&port.endpoints, service.external_local);
         let internal = port_chain("service", service, port, &inside, Vec::new(), tables);
@@ -65,15 +69,16 @@ pub(super) fn service_chains(config: &Config, service: &Service, tables: &mut Ta
                 tables.lead(key, internal.as_ref());
             }
         }
-        if port.node_port.is_none() && service.external_ips.is_empty() {
+        if !is_open {
             continue;
         }
-        let external = match service.external_local {
-            false if inside == outside => internal,
-            _ => {
-                let shortcut = cluster_shortcut(config, service, port, tables);
-                port_chain("external", service, port, &outside, shortcut, tables)
-            }
+        let external = if service.external_local {
+            let shortcut = cluster_shortcut(config, service, port, tables);
+            port_chain("external", service, port, &outside, shortcut, tables)
+        } else if inside == outside {
+            internal
+        } else {
+            port_chain("external", service, port, &outside, Vec::new(), tables)
         };
         for address in &service.external_ips {
             tables.lead(Key::AddressPort(*address, port.protocol, port.port), external.as_ref());

@@ -96,6 +96,19 @@ fn a_damaged_record_is_an_error_while_pods_run_and_nothing_afterwards() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_nothing() {
+    on_host(async |host| {
+        let before = picture(&host.namespace);
+        let taken = host.namespace.run(|| std::net::UdpSocket::bind("0.0.0.0:53").expect("a port"));
+        let error = Network::start(host.config()).await.expect_err("the port is taken");
+        assert!(error.to_string().contains("no DNS on 10.42.0.1:53"), "{error}");
+        drop(taken);
+        assert_eq!(picture(&host.namespace), before);
+        host.start().await;
+    });
+}
+
+#[test]
 fn two_clusters_share_a_host() {
     on_host(async |host| {
         let before = picture(&host.namespace);
