@@ -105,20 +105,20 @@ mod tests {
                 "",
                 "Service",
                 json!({"spec": {"ports": [{"port": 80}]}}),
-                json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}], "sessionAffinity": "None", "type": "ClusterIP", "internalTrafficPolicy": "Cluster"}}),
+                json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}], "sessionAffinity": "None", "type": "ClusterIP", "internalTrafficPolicy": "Cluster"}, "status": {"loadBalancer": {}}}),
             ),
             (
                 "",
                 "Service",
                 json!({"spec": {"type": "NodePort", "sessionAffinity": "ClientIP"}}),
                 json!({"spec": {"type": "NodePort", "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}},
-                    "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster"}}),
+                    "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster"}, "status": {"loadBalancer": {}}}),
             ),
             (
                 "",
                 "Service",
                 json!({"spec": {"type": "ExternalName"}}),
-                json!({"spec": {"type": "ExternalName", "sessionAffinity": "None"}}),
+                json!({"spec": {"type": "ExternalName", "sessionAffinity": "None"}, "status": {"loadBalancer": {}}}),
             ),
             // The pod template of a workload is no Pod: no enableServiceLinks.
             (

@@ -3,6 +3,11 @@
 use super::{Shape, Type};
 use serde_json::{Map, Value, json};
 
+/// How often a test that feeds damage repeats; `CORACLE_FUZZ_ROUNDS` says so for all of them.
+pub fn rounds(default: usize) -> usize {
+    std::env::var("CORACLE_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
 /// Makes values that differ from each other; the same seed makes the same object.
 pub struct Sampler {
     state: u64,

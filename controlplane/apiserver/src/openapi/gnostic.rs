@@ -82,8 +82,7 @@ pub(super) fn document(v2: &Value) -> Vec<u8> {
         .message_at(2, v2, "info", |t| Message::default().text_at(1, t, "title").text_at(2, t, "version"))
         .message_at(8, v2, "paths", |t| named_all(2, t, path_item))
         .message_at(9, v2, "definitions", |t| named_all(1, t, schema));
-    let message = requirements
-        .fold(message, |m, requirement| m.message(12, named_all(1, requirement, |scopes| scopes_of(scopes))));
+    let message = requirements.fold(message, |m, requirement| m.message(12, named_all(1, requirement, scopes_of)));
     message.message_at(13, v2, "securityDefinitions", |t| named_all(1, t, api_key)).0
 }
 

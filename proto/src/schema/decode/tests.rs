@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::schema::of_kind;
-use crate::schema::sample::Sampler;
+use crate::schema::sample::{Sampler, rounds};
 use serde_json::json;
 
 fn ty(kind: &str) -> &'static Type {
@@ -260,7 +260,7 @@ fn damage_never_panics() {
         "a: &a {b: [1, 2.5, null, ~, 'x', \"y\"], c: !!str z}\nmetadata: {labels: *a}\nspec: |\n  text\n".into(),
     ];
     let mut sampler = Sampler::new(7, 0);
-    for round in 0..3000 {
+    for round in 0..rounds(3000) {
         let mut bytes = seeds[round % seeds.len()].clone().into_bytes();
         if bytes.len() > 4000 {
             let from = sampler.below(bytes.len() - 2000);

@@ -346,7 +346,7 @@ fn kubectls_set_image_patch_leaves_the_rest() {
 #[test]
 fn hostile_patches_never_panic() {
     use crate::schema::decode::{self, FieldValidation};
-    use crate::schema::sample::Sampler;
+    use crate::schema::sample::{Sampler, rounds};
     const KEYS: [&str; 9] = [
         "$patch",
         "$retainKeys",
@@ -391,8 +391,8 @@ fn hostile_patches_never_panic() {
     let original = Sampler::new(1, 3).object(pod, "v1", "Pod");
     let mut dice = Sampler::new(9, 0);
     let (mut good, mut bad) = (0, 0);
-    for round in 0..1000 {
-        let mut patch = Sampler::new(1 + round % 3, 1 + round as usize % 3).object(pod, "v1", "Pod");
+    for round in 0..rounds(1000) {
+        let mut patch = Sampler::new(1 + round as u64 % 3, 1 + round % 3).object(pod, "v1", "Pod");
         damage(&mut patch, &mut dice, &values);
         match strategic(&original, &patch, pod) {
             Ok(merged) => {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::schema::decode::{self, FieldValidation};
-use crate::schema::sample::Sampler;
+use crate::schema::sample::{Sampler, rounds};
 use crate::schema::{Shape, all_names, named};
 use prost::Message;
 use serde_json::json;
@@ -185,7 +185,7 @@ fn damage_never_panics() {
     let pod = of_kind("", "v1", "Pod");
     let mut sampler = Sampler::new(5, 0);
     let (mut good, mut bad) = (0, 0);
-    for round in 0..8000 {
+    for round in 0..rounds(8000) {
         let mut bytes = bodies[round % bodies.len()].clone();
         for _ in 0..=sampler.below(3) {
             let at = sampler.below(bytes.len());
