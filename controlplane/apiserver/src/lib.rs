@@ -12,6 +12,7 @@ pub mod node_streams;
 pub mod openapi;
 pub mod registry;
 pub mod resources;
+mod spdy;
 mod stamp;
 mod streams;
 pub mod user;

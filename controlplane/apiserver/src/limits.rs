@@ -52,17 +52,5 @@ pub const MIN_TOKEN_SECONDS: i64 = 600;
 /// Tokens of pods are renewed long before; upstream's `WarnOnlyBoundTokenExpirationSeconds` asks for 3607.
 pub const MAX_TOKEN_SECONDS: i64 = 1 << 32;
 
-/// SPDY: streams open at once on one connection.
-pub const SPDY_MAX_STREAMS: usize = 256;
-/// SPDY: the largest frame accepted.
-pub const SPDY_MAX_FRAME: usize = 1 << 20;
-/// SPDY: the largest header block after decompression.
-pub const SPDY_MAX_HEADERS: usize = 64 * 1024;
-/// SPDY: the most that is written in one data frame.
-pub const SPDY_DATA_CHUNK: usize = 16 * 1024;
-/// Frames that wait between a client's stream and its node.
-pub const STREAM_QUEUE: usize = 32;
-/// A client must open the streams it announced within this; upstream's `StreamCreationTimeout`.
-pub const STREAM_CREATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// A stream with nothing to say for so long is closed; upstream's `StreamingConnectionIdleTimeout`.
-pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+/// A node's first answer about a log may take so long before the client gets the head of its response.
+pub const FIRST_FRAME_WAIT: Duration = Duration::from_millis(500);

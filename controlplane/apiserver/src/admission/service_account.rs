@@ -1,7 +1,7 @@
 //! ServiceAccount: every pod runs as one, and finds its token where clients look for it.
 
 use crate::registry::Call;
-use crate::validate::{items, text};
+use crate::validate::{items, items_mut, text};
 use coracle_proto::resource::{PODS, SERVICE_ACCOUNTS};
 use coracle_proto::{ApiError, Object, ObjectKey, Tree, meta};
 use coracle_store::View;
@@ -56,7 +56,7 @@ fn mount_token(pod: &mut Tree) {
     let name = present.clone().unwrap_or_else(volume_name);
     let mut used = false;
     for list in ["initContainers", "containers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten().filter(|c| c.is_object()) {
+        for container in items_mut(&mut pod["spec"], list).filter(|c| c.is_object()) {
             let mounts = items(container, "volumeMounts");
             if mounts.iter().any(|m| text(m, "mountPath").trim_end_matches('/') == MOUNT_PATH) {
                 continue;

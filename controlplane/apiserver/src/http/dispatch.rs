@@ -71,12 +71,17 @@ async fn answer(
     let pool = if long { &server.long } else { &server.short };
     let place = pool.clone().try_acquire_owned().map_err(|_| busy())?;
     let (parts, body) = request.into_parts();
+    let format = match &route {
+        // These have forms of their own.
+        Route::OpenApi(_) | Route::Health { .. } | Route::Version | Route::JsonWebKeys => JSON,
+        _ => negotiate(&parts.headers)?,
+    };
     let headers = parts.headers.clone();
     let asked = Asked {
         registry: server.registry.clone(),
         user,
         method: parts.method.clone(),
-        format: negotiate(&parts.headers)?,
+        format,
         headers: parts.headers.clone(),
         query,
         stop: server.stop.clone(),
@@ -124,7 +129,7 @@ async fn fixed(asked: &Asked, path: &str, route: Route) -> Result<Response<Body>
             return Ok(health::respond(&asked.registry, &endpoint, check.as_deref(), &asked.query).await);
         }
         Route::Version => return Ok(respond::json(StatusCode::OK, &version::version())),
-        Route::OpenApi(rest) => return openapi::respond(&asked.headers, &rest),
+        Route::OpenApi(rest) => return openapi::respond(&asked.headers, &rest).await,
         Route::JsonWebKeys => {
             let keys = asked.registry.config().signer.jwks().to_string();
             return Ok(respond::raw(StatusCode::OK, "application/jwk-set+json", keys));

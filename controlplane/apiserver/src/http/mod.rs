@@ -20,6 +20,8 @@ mod watching;
 mod write;
 
 pub(crate) use dispatch::Asked;
+pub(crate) use query::Query;
+pub(crate) use respond::full;
 pub use respond::{Body, BoxError};
 pub use server::{GrpcService, Server, ServerOptions};
 pub use tls::{TlsError, tls_config};

@@ -4,7 +4,7 @@ use super::{Registry, commit, keys};
 use crate::limits::RANDOM_ALLOCATION_TRIES;
 use crate::resources::ResourceType;
 use crate::resources::service::{has_cluster_ip, has_node_ports};
-use crate::validate::{Errors, Path, int, items, text};
+use crate::validate::{Errors, Path, int, items, items_mut, text};
 use coracle_proto::field::FieldError;
 use coracle_proto::{ObjectKey, Tree};
 use coracle_store::{Op, View};
@@ -77,7 +77,7 @@ impl Registry {
         let (low, high) = (i64::from(*range.start()), i64::from(*range.end()));
         let mut taken: BTreeSet<(String, i64)> = held(new).1;
         let list = SPEC.field("ports");
-        for (at, port) in new["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        for (at, port) in items_mut(&mut new["spec"], "ports").enumerate() {
             let protocol = text(port, "protocol").to_owned();
             let asked = int(port, "nodePort");
             let path = list.index(at);

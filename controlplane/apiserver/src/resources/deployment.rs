@@ -35,11 +35,10 @@ impl ResourceType for Deployments {
 
     fn set_defaults(&self, object: &mut Tree) {
         workload::set_template_defaults(object);
-        let spec = &mut object["spec"];
-        if !spec.is_object() || text(&spec["strategy"], "type") != "RollingUpdate" {
+        if text(&object["spec"]["strategy"], "type") != "RollingUpdate" {
             return;
         }
-        let rolling = &mut spec["strategy"]["rollingUpdate"];
+        let rolling = &mut object["spec"]["strategy"]["rollingUpdate"];
         for field in ["maxUnavailable", "maxSurge"] {
             if rolling[field].is_null() {
                 rolling[field] = json!("25%");

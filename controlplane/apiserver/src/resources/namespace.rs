@@ -1,7 +1,7 @@
 //! Namespace: its phase, and the finalizer that keeps it until it is empty.
 
 use super::{Column, Facts, ResourceType, STATUS, Subresource, age, column, name_cell};
-use crate::validate::{Errors, Path, items, text};
+use crate::validate::{Errors, Path, copy_field, items, text};
 use coracle_proto::field::FieldError;
 use coracle_proto::resource::NAMESPACES;
 use coracle_proto::{Tree, meta, name};
@@ -60,8 +60,8 @@ impl ResourceType for Namespaces {
 
     /// `spec.finalizers` changes only by the finalize subresource.
     fn prepare_update(&self, new: &mut Tree, old: &Tree) {
-        new["spec"] = old["spec"].clone();
-        new["status"] = old["status"].clone();
+        copy_field(new, old, "spec");
+        copy_field(new, old, "status");
     }
 
     fn validate(&self, object: &Tree, errors: &mut Errors) {

@@ -1,7 +1,7 @@
 //! Node: a machine that runs pods.
 
 use super::{Column, Facts, ResourceType, STATUS, age, column, name_cell, wide};
-use crate::validate::{Errors, Path, enumeration, immutable, items, text};
+use crate::validate::{Errors, Path, copy_field, enumeration, immutable, items, text};
 use coracle_proto::field::FieldError;
 use coracle_proto::quantity::Quantity;
 use coracle_proto::resource::NODES;
@@ -90,14 +90,9 @@ impl ResourceType for Nodes {
     /// An agent may also change labels and annotations with its status.
     fn with_status(&self, new: &Tree, old: &Tree) -> Tree {
         let mut merged = old.clone();
-        merged["status"] = new["status"].clone();
+        copy_field(&mut merged, new, "status");
         for field in ["labels", "annotations"] {
-            match new["metadata"].get(field) {
-                Some(map) => merged["metadata"][field] = map.clone(),
-                None => {
-                    meta::metadata_mut(&mut merged).remove(field);
-                }
-            }
+            copy_field(&mut merged["metadata"], &new["metadata"], field);
         }
         merged
     }

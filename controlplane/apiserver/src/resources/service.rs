@@ -1,7 +1,7 @@
 //! Service: a stable address for changing pods. Allocation of addresses and ports is `registry/allocation.rs`.
 
 use super::{Column, Facts, ResourceType, STATUS, age, column, name_cell, wide};
-use crate::validate::{Errors, Path, enumeration, int, items, labels, text};
+use crate::validate::{Errors, Path, copy_field, enumeration, int, items, items_mut, labels, text};
 use coracle_proto::field::FieldError;
 use coracle_proto::resource::SERVICES;
 use coracle_proto::{Tree, meta, name};
@@ -57,11 +57,8 @@ impl ResourceType for Services {
     }
 
     fn set_defaults(&self, object: &mut Tree) {
-        let spec = &mut object["spec"];
-        if !spec.is_object() {
-            return;
-        }
-        for port in spec["ports"].as_array_mut().into_iter().flatten().filter(|p| p.is_object()) {
+        let Some(spec) = object.get_mut("spec").filter(|s| s.is_object()) else { return };
+        for port in items_mut(spec, "ports").filter(|p| p.is_object()) {
             let unset = port["targetPort"].is_null() || port["targetPort"] == 0 || port["targetPort"] == "";
             if unset {
                 port["targetPort"] = port["port"].clone();
@@ -92,8 +89,9 @@ impl ResourceType for Services {
 
     /// What an older client leaves out of a replacement stays as it was.
     fn prepare_update(&self, new: &mut Tree, old: &Tree) {
-        new["status"] = old["status"].clone();
-        let (spec, before) = (&mut new["spec"], &old["spec"]);
+        copy_field(new, old, "status");
+        let before = &old["spec"];
+        let Some(spec) = new.get_mut("spec").filter(|s| s.is_object()) else { return };
         if !has_cluster_ip(text(spec, "type")) {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
                 if spec[field] == before[field] {
@@ -104,8 +102,8 @@ impl ResourceType for Services {
         }
         if has_cluster_ip(text(before, "type")) {
             if text(spec, "clusterIP").is_empty() {
-                spec["clusterIP"] = before["clusterIP"].clone();
-                spec["clusterIPs"] = before["clusterIPs"].clone();
+                copy_field(spec, before, "clusterIP");
+                copy_field(spec, before, "clusterIPs");
             }
             if items(spec, "clusterIPs").is_empty() {
                 spec["clusterIPs"] = json!([spec["clusterIP"]]);
@@ -194,7 +192,7 @@ fn keep_node_ports(spec: &mut Tree, before: &Tree) {
         return;
     }
     let taken: BTreeSet<i64> = items(spec, "ports").iter().map(|p| int(p, "nodePort")).collect();
-    for port in spec["ports"].as_array_mut().into_iter().flatten().filter(|p| int(p, "nodePort") == 0) {
+    for port in items_mut(spec, "ports").filter(|p| int(p, "nodePort") == 0) {
         let same = |b: &&Tree| text(b, "protocol") == text(port, "protocol") && int(b, "port") == int(port, "port");
         if let Some(kept) = items(before, "ports").iter().find(same).map(|b| int(b, "nodePort")) {
             if kept != 0 && !taken.contains(&kept) {

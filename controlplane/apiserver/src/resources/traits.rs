@@ -1,7 +1,7 @@
 //! What the registry must know of a resource type.
 
 use super::table::Column;
-use crate::validate::Errors;
+use crate::validate::{Errors, copy_field};
 use coracle_proto::{Resource, Tree, name};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -126,7 +126,7 @@ pub trait ResourceType: Send + Sync + 'static {
     /// What the server decides about a replacement.
     fn prepare_update(&self, new: &mut Tree, old: &Tree) {
         if self.facts().status {
-            keep_status(new, old);
+            copy_field(new, old, "status");
         }
     }
 
@@ -138,10 +138,7 @@ pub trait ResourceType: Send + Sync + 'static {
     /// The object after a write to its status subresource.
     fn with_status(&self, new: &Tree, old: &Tree) -> Tree {
         let mut merged = old.clone();
-        merged["status"] = new["status"].clone();
-        if merged["status"].is_null() {
-            merged.as_object_mut().and_then(|o| o.remove("status"));
-        }
+        copy_field(&mut merged, new, "status");
         merged
     }
 
@@ -170,14 +167,5 @@ pub trait ResourceType: Send + Sync + 'static {
     /// Whether stored bytes can be served as they are.
     fn served_as_stored(&self) -> bool {
         true
-    }
-}
-
-fn keep_status(new: &mut Tree, old: &Tree) {
-    match old.get("status") {
-        Some(status) => new["status"] = status.clone(),
-        None => {
-            new.as_object_mut().and_then(|o| o.remove("status"));
-        }
     }
 }

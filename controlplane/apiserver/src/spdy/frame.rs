@@ -42,7 +42,6 @@ pub enum Outgoing {
 #[derive(Clone, Copy, Debug)]
 pub enum ResetStatus {
     Refused = 3,
-    Cancel = 5,
 }
 
 impl Head {

@@ -125,11 +125,6 @@ impl Writer {
         self.send(Outgoing::Data { stream: self.stream, fin: true, bytes: Bytes::new() }).await
     }
 
-    /// Ends the stream in both directions, unless it is over already.
-    pub async fn cancel(&self) {
-        self.reset(ResetStatus::Cancel).await;
-    }
-
     /// Cancelled when nobody reads any more.
     pub fn gone(&self) -> CancellationToken {
         self.gone.clone()

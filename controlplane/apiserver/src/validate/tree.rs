@@ -23,6 +23,20 @@ pub fn items<'a>(tree: &'a Tree, key: &str) -> &'a [Tree] {
     tree[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The list at `key` for writing, empty where there is none. Unlike indexing it adds nothing.
+pub fn items_mut<'a>(tree: &'a mut Tree, key: &str) -> impl Iterator<Item = &'a mut Tree> {
+    tree.get_mut(key).and_then(Tree::as_array_mut).into_iter().flatten()
+}
+
+/// Makes `to` have at `key` what `from` has there, which may be nothing.
+pub fn copy_field(to: &mut Tree, from: &Tree, key: &str) {
+    let Some(fields) = to.as_object_mut() else { return };
+    match from.get(key) {
+        Some(value) => fields.insert(key.into(), value.clone()),
+        None => fields.remove(key),
+    };
+}
+
 /// The text at `path` must be one of `allowed` (sorted, as upstream lists them).
 pub fn enumeration(value: &str, allowed: &[&str], path: &Path<'_>, errors: &mut Errors) {
     if !allowed.contains(&value) {

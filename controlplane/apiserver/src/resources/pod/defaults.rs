@@ -1,6 +1,6 @@
 //! Defaults of a pod's spec that depend on other fields.
 
-use crate::validate::{int, text};
+use crate::validate::{int, items_mut, text};
 use coracle_proto::Tree;
 use serde_json::json;
 
@@ -9,7 +9,7 @@ pub fn set_spec_defaults(spec: &mut Tree) {
     service_account(spec);
     let host_network = spec["hostNetwork"] == true;
     for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten().filter(|c| c.is_object()) {
+        for container in items_mut(spec, list).filter(|c| c.is_object()) {
             requests_from_limits(container);
             pull_policy(container);
             if host_network {
@@ -17,10 +17,8 @@ pub fn set_spec_defaults(spec: &mut Tree) {
             }
         }
     }
-    for list in ["ephemeralContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten().filter(|c| c.is_object()) {
-            pull_policy(container);
-        }
+    for container in items_mut(spec, "ephemeralContainers").filter(|c| c.is_object()) {
+        pull_policy(container);
     }
 }
 
@@ -64,7 +62,7 @@ fn is_latest(image: &str) -> bool {
 }
 
 fn host_ports(container: &mut Tree) {
-    for port in container["ports"].as_array_mut().into_iter().flatten() {
+    for port in items_mut(container, "ports") {
         if int(port, "hostPort") == 0 {
             port["hostPort"] = port["containerPort"].clone();
         }

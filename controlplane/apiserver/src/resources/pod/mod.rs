@@ -18,7 +18,7 @@ pub use qos::qos_class;
 pub use spec::validate_spec;
 
 use super::{Column, Facts, ResourceType, STATUS, Subresource};
-use crate::validate::{Errors, Path, text};
+use crate::validate::{Errors, Path, copy_field, text};
 use coracle_proto::resource::PODS;
 use coracle_proto::{Tree, meta};
 use jiff::Timestamp;
@@ -92,19 +92,14 @@ impl ResourceType for Pods {
     /// An agent may also change labels and annotations with the status; the QoS class stays.
     fn with_status(&self, new: &Tree, old: &Tree) -> Tree {
         let mut merged = old.clone();
-        merged["status"] = new["status"].clone();
+        copy_field(&mut merged, new, "status");
         if !merged["status"].is_object() {
             merged["status"] = json!({});
         }
         let qos = &old["status"]["qosClass"];
         merged["status"]["qosClass"] = if qos.is_null() { qos_class(&old["spec"]).into() } else { qos.clone() };
         for field in ["labels", "annotations"] {
-            match new["metadata"].get(field) {
-                Some(map) => merged["metadata"][field] = map.clone(),
-                None => {
-                    meta::metadata_mut(&mut merged).remove(field);
-                }
-            }
+            copy_field(&mut merged["metadata"], &new["metadata"], field);
         }
         merged
     }

@@ -1,6 +1,6 @@
 //! What of a pod may change once it exists.
 
-use crate::validate::{Errors, Path, int, items, text};
+use crate::validate::{Errors, Path, copy_field, int, items, items_mut, text};
 use coracle_proto::field::FieldError;
 use coracle_proto::{Tree, meta};
 use serde_json::Value;
@@ -35,29 +35,21 @@ pub fn validate(new: &Tree, old: &Tree, errors: &mut Errors) {
 fn mask(new: &mut Tree, old: &Tree) {
     for list in ["containers", "initContainers"] {
         let before = items(old, list).to_vec();
-        for (container, before) in new[list].as_array_mut().into_iter().flatten().zip(before) {
-            container["image"] = before["image"].clone();
+        for (container, before) in items_mut(new, list).zip(before) {
+            copy_field(container, &before, "image");
         }
     }
     for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
-        restore(new, old, field);
+        copy_field(new, old, field);
     }
     // Gated pods are not scheduled yet: where they may go can still be narrowed.
     if !items(old, "schedulingGates").is_empty() {
-        restore(new, old, "nodeSelector");
-        restore(new, old, "affinity");
+        copy_field(new, old, "nodeSelector");
+        copy_field(new, old, "affinity");
     }
     if int(new, "terminationGracePeriodSeconds") == 1 && int(old, "terminationGracePeriodSeconds") < 0 {
-        restore(new, old, "terminationGracePeriodSeconds");
+        copy_field(new, old, "terminationGracePeriodSeconds");
     }
-}
-
-fn restore(new: &mut Tree, old: &Tree, field: &str) {
-    let Some(fields) = new.as_object_mut() else { return };
-    match old.get(field) {
-        Some(value) => fields.insert(field.into(), value.clone()),
-        None => fields.remove(field),
-    };
 }
 
 /// The top-level fields that differ, one line each, old and new.
