@@ -1,4 +1,11 @@
 //! The control plane put together: store, API server, controllers, scheduler and the nodes' sessions.
 
+mod app;
+pub mod cluster;
 pub mod files;
+pub mod limits;
+mod nodelink;
 pub mod pki;
+mod sessions;
+
+pub use app::{ControlPlane, ControlPlaneConfig, StartError};
