@@ -36,7 +36,12 @@ pub async fn bootstrap(registry: &Arc<Registry>, advertise: &[SocketAddr]) -> Re
 }
 
 async fn ensure(api: &dyn ResourceApi, resource: &Resource, key: &ObjectKey, object: Tree) -> Result<(), ApiError> {
+    match api.get(resource, key).await {
+        Err(error) if error.is_not_found() => {}
+        found => return found.map(|_| ()),
+    }
     match api.create(resource, &ObjectKey::new(key.namespace.as_str(), ""), "", object).await {
+        // Another server was quicker.
         Err(error) if !error.is_already_exists() => Err(error),
         _ => Ok(()),
     }
