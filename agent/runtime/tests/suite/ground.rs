@@ -24,7 +24,7 @@ pub struct Ground {
     pub cgroup: String,
     pub dir: PathBuf,
     pub store: PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// `None`, said in one line, where containers can't run here; with `CI=true` that is a failure.
@@ -48,7 +48,7 @@ fn prepared() -> Ground {
     let unique = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default().trim_matches('.');
     let cgroup = format!("coracle-test-{unique}");
     let runtime = open(&dir, &store, &cgroup);
-    Ground { runtime, image_id, cgroup, dir, store, _folder: folder }
+    Ground { runtime, image_id, cgroup, dir, store, _folder: Some(folder) }
 }
 
 pub fn open(dir: &Path, store: &Path, cgroup: &str) -> Arc<dyn Runtime> {
@@ -63,6 +63,9 @@ pub fn open(dir: &Path, store: &Path, cgroup: &str) -> Arc<dyn Runtime> {
 
 impl Drop for Ground {
     fn drop(&mut self) {
+        if self._folder.is_none() {
+            return;
+        }
         // Whatever a failed test left; a passed one left nothing.
         let _ = coracle_runtime::remove_pod_cgroup(&self.cgroup);
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -164,6 +167,12 @@ const APPLETS: &str = "sh cat chroot date dd echo env false head hostname id kil
     stat stty tail touch tr true unshare wc sysctl ifconfig nc grep readlink rm df setsid nohup usleep ln";
 
 impl Ground {
+    /// The same, over another runtime's folder.
+    pub fn beside(&self, runtime: Arc<dyn Runtime>, dir: &Path) -> Ground {
+        let (image_id, cgroup, store) = (self.image_id.clone(), self.cgroup.clone(), self.store.clone());
+        Ground { runtime, image_id, cgroup, dir: dir.to_owned(), store, _folder: None }
+    }
+
     pub fn sandbox_spec(&self, uid: &str) -> SandboxSpec {
         SandboxSpec {
             pod: PodIdentity { namespace: "default".into(), name: format!("pod-{uid}"), uid: uid.into() },

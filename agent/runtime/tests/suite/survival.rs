@@ -1,0 +1,140 @@
+//! What an agent's end does to its containers: nothing.
+
+use super::ground::{Ground, PATIENCE, SHIM, exit_code, open};
+use coracle_runtime::{ContainerId, LogQuery, Runtime, State};
+use futures::StreamExt;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+fn pid(state: &State) -> i32 {
+    match state {
+        State::Running { pid, .. } => *pid,
+        other => panic!("not running: {other:?}"),
+    }
+}
+
+/// An agent in a process of its own that runs one container.
+fn agent(ground: &Ground, dir: &Path, script: &str) -> (Child, ContainerId) {
+    let mut child = Command::new(SHIM)
+        .arg("agent")
+        .args([dir, &ground.store])
+        .args([&ground.image_id, &ground.cgroup, script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("an agent");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+    (child, ContainerId(line.trim().to_owned()))
+}
+
+fn killed(mut agent: Child) {
+    agent.kill().expect("kill -9");
+    agent.wait().expect("it is gone");
+}
+
+async fn all_of(runtime: &Arc<dyn Runtime>, id: &ContainerId, follow: bool) -> String {
+    let query = LogQuery { follow, ..LogQuery::default() };
+    let lines = runtime.logs(id, &query).await.expect("a log");
+    let all: Vec<_> = tokio::time::timeout(PATIENCE, lines.collect::<Vec<_>>()).await.expect("it takes too long");
+    all.into_iter().map(|line| String::from_utf8_lossy(&line.expect("a line").bytes).into_owned()).collect()
+}
+
+pub async fn containers_outlive_a_killed_agent(ground: &Ground) {
+    let dir = ground.dir.join("killed");
+    let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done; sleep 0.5; while [ $i -lt 6000 ]; do \
+                  i=$((i+1)); echo $i; done; exit 33";
+    let (child, id) = agent(ground, &dir, script);
+    killed(child);
+    let runtime = open(&dir, &ground.store, &ground.cgroup);
+    let found = runtime.container(&id).await.expect("it is known");
+    let first = pid(&found.state);
+    assert!(Path::new(&format!("/proc/{first}")).exists(), "it still runs");
+    assert_eq!((found.name.as_str(), found.attempt, found.pod.uid.as_str()), ("main", 0, "killed"));
+    let sandboxes = runtime.sandboxes().await.expect("a list");
+    assert!(sandboxes.len() == 1 && sandboxes[0].ready, "{sandboxes:?}");
+    let log = all_of(&runtime, &id, true).await;
+    let want: String = (1..=6000).map(|i| format!("{i}\n")).collect();
+    assert!(log == want, "the log is whole: {} of {} bytes", log.len(), want.len());
+    let adopted = ground.beside(runtime, &dir);
+    assert_eq!(exit_code(&adopted.ended(&id).await), 33);
+    adopted.runtime.remove_sandbox(&sandboxes[0].id).await.expect("the sandbox goes");
+}
+
+pub async fn an_end_that_no_agent_saw_is_known(ground: &Ground) {
+    let dir = ground.dir.join("unseen");
+    let mark = ground.dir.join("unseen/containers");
+    let (child, id) = agent(ground, &dir, "sleep 0.3; echo last; exit 21");
+    killed(child);
+    let exit = mark.join(&id.0).join("exit.json");
+    let deadline = Instant::now() + PATIENCE;
+    while !exit.exists() {
+        assert!(Instant::now() < deadline, "it ends");
+        tokio::task::yield_now().await;
+    }
+    let runtime = open(&dir, &ground.store, &ground.cgroup);
+    assert_eq!(exit_code(&runtime.container(&id).await.expect("it is known")), 21);
+    assert_eq!(all_of(&runtime, &id, false).await, "last\n");
+    for sandbox in runtime.sandboxes().await.expect("a list") {
+        runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+    }
+}
+
+/// A container nobody follows any more does not run on.
+pub async fn a_killed_shim_ends_its_container(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let id = ground.started(&sandbox, &ground.spec(&["sleep", "1000"])).await;
+    let container = pid(&ground.runtime.container(&id).await.expect("it runs").state);
+    let stat = std::fs::read_to_string(format!("/proc/{container}/stat")).expect("its state");
+    let shim: i32 = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().expect("its parent");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).expect("kill -9");
+    let ended = ground.ended(&id).await;
+    let State::Exited { exit_code, message, .. } = ended.state else { panic!("it has ended") };
+    assert_eq!(exit_code, 137);
+    assert!(message.contains("shim"), "{message}");
+    let gone = || std::fs::read_to_string(format!("/proc/{container}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    let deadline = Instant::now() + PATIENCE;
+    while !gone() {
+        assert!(Instant::now() < deadline, "its process is gone");
+        tokio::task::yield_now().await;
+    }
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
+/// Made but not started, or ended: known all the same, and damaged files are not overlooked.
+pub async fn records_outlive_the_agent(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let mut spec = ground.shell("exit 3");
+    spec.labels.insert("hash".into(), "abc".into());
+    spec.attempt = 4;
+    let made = ground.runtime.create_container(&sandbox.id, &spec).await.expect("a container");
+    let ended = ground.started(&sandbox, &spec).await;
+    ground.ended(&ended).await;
+    let again = open(&ground.dir, &ground.store, &ground.cgroup);
+    let found = again.container(&made).await.expect("it is known");
+    assert_eq!((&found.state, found.attempt, found.labels["hash"].as_str()), (&State::Created, 4, "abc"));
+    assert_eq!(again.containers().await.unwrap(), ground.runtime.containers().await.unwrap());
+    assert_eq!(again.sandboxes().await.unwrap(), ground.runtime.sandboxes().await.unwrap());
+    again.start_container(&made).await.expect("it starts");
+    again.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
+/// The memory a shim has for itself.
+pub async fn a_shim_is_small(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let id = ground.started(&sandbox, &ground.spec(&["sleep", "1000"])).await;
+    let container = pid(&ground.runtime.container(&id).await.expect("it runs").state);
+    let stat = std::fs::read_to_string(format!("/proc/{container}/stat")).expect("its state");
+    let shim = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
+    let rollup = std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).expect("its memory");
+    let private: u64 = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_Dirty"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum();
+    println!("a shim's private memory: {private} kB");
+    assert!(private <= 3 * 1024, "{private} kB\n{rollup}");
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
