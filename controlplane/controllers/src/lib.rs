@@ -11,6 +11,7 @@ mod ledger;
 pub mod limits;
 mod meaning;
 mod namespace;
+mod nodes;
 mod ownership;
 mod replicaset;
 mod root_ca;

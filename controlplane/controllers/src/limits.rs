@@ -14,3 +14,15 @@ pub const REVISION_HISTORY: usize = 2_000;
 pub const ENDPOINTS_PER_SLICE: usize = 100;
 /// Addresses in one Endpoints object; more are left out and the object says so.
 pub const ENDPOINTS_CAPACITY: usize = 1_000;
+/// How often a node that is not heard of, and its pods, are looked at (`--node-monitor-period`).
+pub const NODE_PERIOD: Duration = Duration::from_secs(5);
+/// One node is emptied per interval (`--node-eviction-rate` of 0.1 per second).
+pub const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
+/// The same while many nodes of a large cluster are gone (`--secondary-node-eviction-rate`).
+pub const SLOW_EVICTION_INTERVAL: Duration = Duration::from_secs(100);
+/// What is a large cluster (`--large-cluster-size-threshold`).
+pub const LARGE_CLUSTER: usize = 50;
+/// How often ended and orphaned pods are looked for.
+pub const POD_GC_PERIOD: Duration = Duration::from_secs(20);
+/// How long a node must be missing before its pods are deleted.
+pub const MISSING_NODE_QUARANTINE: Duration = Duration::from_secs(40);

@@ -1,7 +1,7 @@
 //! The table of controllers, and starting them.
 
 use crate::context::{Config, Context};
-use crate::{deployment, endpoints, garbage, namespace, replicaset, root_ca, service_account};
+use crate::{deployment, endpoints, garbage, namespace, nodes, replicaset, root_ca, service_account};
 use coracle_client::{EventRecorder, Informers, ResourceApi};
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -31,6 +31,9 @@ pub const CONTROLLERS: &[Row] = table! {
     "root-ca-certificate-publisher" => root_ca::run;
     "generic-garbage-collector" => garbage::run;
     "namespace-controller" => namespace::run;
+    "node-controller" => nodes::run_lifecycle;
+    "taint-eviction-controller" => nodes::run_eviction;
+    "pod-garbage-collector" => nodes::run_pod_gc;
 };
 
 /// The running controllers.

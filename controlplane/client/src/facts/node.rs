@@ -29,6 +29,7 @@ pub struct NodeCondition {
     /// `True`, `False` or `Unknown`.
     pub status: Box<str>,
     pub changed: Option<Timestamp>,
+    pub heartbeat: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -110,6 +111,7 @@ impl NodeCondition {
             kind: raw.r#type.into(),
             status: raw.status.into(),
             changed: instant(raw.last_transition_time.as_deref()),
+            heartbeat: instant(raw.last_heartbeat_time.as_deref()),
         }
     }
 }

@@ -232,6 +232,9 @@ pub(super) struct RawCondition<'a> {
     pub(super) message: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) last_transition_time: Option<Cow<'a, str>>,
+    /// Only nodes' conditions have it.
+    #[serde(borrow)]
+    pub(super) last_heartbeat_time: Option<Cow<'a, str>>,
 }
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
