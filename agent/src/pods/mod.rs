@@ -6,6 +6,8 @@ mod context;
 pub mod downward;
 pub mod env;
 pub mod expand;
+#[cfg(test)]
+mod fixtures;
 mod hooks;
 mod images;
 mod ops;

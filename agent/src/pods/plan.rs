@@ -322,3 +322,6 @@ pub fn grace_of(pod: &Pod) -> Duration {
     let seconds = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
     seconds.map_or(limits::GRACE_DEFAULT, |s| Duration::from_secs(u64::try_from(s).unwrap_or(1).max(1)))
 }
+
+#[cfg(test)]
+mod tests;

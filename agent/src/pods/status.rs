@@ -153,3 +153,6 @@ pub fn failure_of(why: Why) -> Option<(&'static str, String)> {
         Why::Deleted | Why::Gone | Why::StopAll => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
