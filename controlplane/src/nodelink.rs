@@ -200,13 +200,18 @@ async fn watch(
         ..ListOptions::default()
     };
     let mut changes = api.watch(resource, &options, None).await?;
+    let mut synced = false;
     loop {
         let change = tokio::select! {
             change = changes.next() => change,
             () = events.closed() => return Ok(()),
         };
-        let Some(change) = change else { return Ok(()) };
-        if events.send(Ok(link_event(change?))).await.is_err() {
+        let Some(change) = change.transpose()? else { return Ok(()) };
+        // The first bookmark ends the list; later ones have nothing to say to a node.
+        if matches!(change, WatchEvent::Bookmark(_)) && std::mem::replace(&mut synced, true) {
+            continue;
+        }
+        if events.send(Ok(link_event(change))).await.is_err() {
             return Ok(());
         }
     }

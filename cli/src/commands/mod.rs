@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// A Kubernetes-compatible orchestrator in one binary.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "coracle", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
