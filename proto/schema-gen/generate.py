@@ -121,7 +121,7 @@ class Zeros:
         return form == "string" and self.listed("pointer", name)
 
 
-def flags(definition, field, schema, required, zeros, definitions):
+def flags(definition, field, schema, required, zeros):
     form = shape(schema)
     if required:
         yield "required"
@@ -133,8 +133,7 @@ def flags(definition, field, schema, required, zeros, definitions):
     if strategy:
         key = schema.get("x-kubernetes-patch-merge-key")
         yield "patch=" + strategy + (f":{key}" if key else "")
-    target = definitions.get(schema.get("$ref", "").removeprefix("#/definitions/"), {})
-    if "atomic" in (schema.get("x-kubernetes-map-type"), target.get("x-kubernetes-map-type")):
+    if schema.get("x-kubernetes-map-type") == "atomic":
         yield "atomic"
 
 
@@ -152,13 +151,14 @@ def main():
     for name, definition in sorted(definitions.items()):
         if name in SPECIAL:
             continue
-        print("type", name, *kinds(definition))
+        atomic = ["atomic"] if definition.get("x-kubernetes-map-type") == "atomic" else []
+        print("type", name, *kinds(definition), *atomic)
         known = numbers.of(name)
         required = definition.get("required", [])
         for field, schema in sorted(definition.get("properties", {}).items()):
             form = shape(schema)
             number = "-" if form.endswith("any!") else known.get(normal(field), "-")
-            print("", field, number, form.rstrip("!"), *flags(name, field, schema, field in required, zeros, definitions))
+            print("", field, number, form.rstrip("!"), *flags(name, field, schema, field in required, zeros))
     assert not zeros.unused, f"patterns that match nothing: {sorted(zeros.unused)}"
 
 

@@ -1,6 +1,6 @@
 //! The table of built-in types: `types.txt` and `defaults.txt`, indexed at first use, each type parsed when it is first asked for.
 //!
-//! `types.txt` has a line `type NAME [GROUP/VERSION/KIND]` and under it one line per field, sorted:
+//! `types.txt` has a line `type NAME [GROUP/VERSION/KIND] [atomic]` and under it one line per field, sorted:
 //! ` NAME NUMBER SHAPE [required|pointer] [list=set|map:KEY…] [patch=STRATEGY[,STRATEGY][:KEY]] [atomic]`. `NUMBER` is a path
 //! such as `2.1`, or `-`; `SHAPE` is a scalar's name or a type's, after `[]` for each list and `{}` for each map.
 
@@ -22,11 +22,19 @@ struct Index {
     defaults: HashMap<&'static str, Vec<&'static str>>,
 }
 
+const ATOMIC: &str = "atomic";
+
 struct Entry {
     name: &'static str,
-    kinds: &'static str,
+    flags: &'static str,
     fields: &'static str,
     parsed: OnceLock<Type>,
+}
+
+impl Entry {
+    fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.flags.split_whitespace().filter(|flag| *flag != ATOMIC)
+    }
 }
 
 fn index() -> &'static Index {
@@ -35,12 +43,12 @@ fn index() -> &'static Index {
         let mut entries: Vec<Entry> = Vec::with_capacity(750);
         for block in TYPES.strip_prefix("type ").expect(WELL_FORMED).split("\ntype ") {
             let (header, fields) = block.split_once('\n').unwrap_or((block, ""));
-            let (name, kinds) = header.split_once(' ').unwrap_or((header, ""));
-            entries.push(Entry { name, kinds, fields, parsed: OnceLock::new() });
+            let (name, flags) = header.split_once(' ').unwrap_or((header, ""));
+            entries.push(Entry { name, flags, fields, parsed: OnceLock::new() });
         }
         let mut kinds = Vec::with_capacity(200);
         for (at, entry) in entries.iter().enumerate() {
-            for listed in entry.kinds.split_whitespace() {
+            for listed in entry.kinds() {
                 let (group, version, kind) = split_kind(listed);
                 kinds.push((kind, group, version, at as u16));
             }
@@ -92,7 +100,7 @@ fn split_kind(listed: &'static str) -> (&'static str, &'static str, &'static str
 }
 
 fn parse_type(entry: &Entry) -> Type {
-    let kinds = entry.kinds.split_whitespace().map(|listed| {
+    let kinds = entry.kinds().map(|listed| {
         let (group, version, kind) = split_kind(listed);
         GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }
     });
@@ -103,6 +111,7 @@ fn parse_type(entry: &Entry) -> Type {
         kinds: kinds.collect(),
         fields: entry.fields.lines().map(parse_field).collect(),
         defaults: defaults.map(|line| parse_default(line)).collect(),
+        atomic: entry.flags.split_whitespace().any(|flag| flag == ATOMIC),
         preserve_unknown: false,
     }
 }
@@ -129,7 +138,7 @@ fn parse_field(line: &'static str) -> Field {
         match flag.split_once('=') {
             None if flag == "required" => field.required = true,
             None if flag == "pointer" => field.pointer = true,
-            None if flag == "atomic" => field.atomic = true,
+            None if flag == ATOMIC => field.atomic = true,
             Some(("list", "set")) => field.list = ListKind::Set,
             Some(("list", keys)) => field.list = ListKind::Map(keys.split(':').skip(1).map(Cow::Borrowed).collect()),
             Some(("patch", strategy)) => field.patch = parse_strategy(strategy),
@@ -242,6 +251,9 @@ mod tests {
         assert_eq!(containers.patch.merge_key.as_deref(), Some("name"));
         let volume = named("io.k8s.api.core.v1.Volume").expect("built in");
         assert_eq!(*volume.field("emptyDir").expect("built in").number, [2, 2]);
+        assert!(spec.field("nodeSelector").expect("built in").atomic);
+        assert!(!spec.atomic);
+        assert!(named("io.k8s.api.core.v1.LocalObjectReference").expect("built in").atomic);
         assert_eq!(spec.go_name(), "v1.PodSpec");
         assert_eq!(spec.short_name(), "PodSpec");
     }

@@ -17,6 +17,8 @@ pub struct Type {
     pub fields: Vec<Field>,
     /// In the order they are applied.
     pub defaults: Vec<DefaultRule>,
+    /// `x-kubernetes-map-type: atomic`: server-side apply takes a value of this type as a whole.
+    pub atomic: bool,
     /// Unknown fields are kept, not dropped: a custom resource's `x-kubernetes-preserve-unknown-fields`.
     pub preserve_unknown: bool,
 }
@@ -44,7 +46,7 @@ pub struct Field {
     /// For lists.
     pub list: ListKind,
     pub patch: PatchStrategy,
-    /// `x-kubernetes-map-type: atomic`: server-side apply takes the value as a whole.
+    /// As [`Type::atomic`], for this field alone.
     pub atomic: bool,
 }
 

@@ -88,6 +88,9 @@ impl Builder<'_> {
         if !kinds.is_empty() {
             definition["x-kubernetes-group-version-kind"] = kinds.into();
         }
+        if ty.atomic {
+            definition["x-kubernetes-map-type"] = "atomic".into();
+        }
         self.done.insert(ty.name.to_string(), definition);
     }
 
