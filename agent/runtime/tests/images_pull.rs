@@ -1,4 +1,5 @@
 //! Pulls from Debian's `docker-registry` on loopback, honest and damaged.
+#![allow(clippy::unwrap_used)]
 
 mod images_kit;
 
@@ -83,7 +84,7 @@ async fn an_image_is_pulled_by_tag_and_by_digest() {
     push(registry.address, "team/app", secrets::RegistryAuth::Anonymous).await;
     let name = format!("{}/team/app:1", registry.address);
     let image = store.pull(&name, None, &silent()).await.unwrap();
-    assert_eq!(image.names, [name.clone()]);
+    assert_eq!(image.names, std::slice::from_ref(&name));
     let dirs = store.lower_dirs(&image.id).unwrap();
     assert_eq!(
         (fs::read(dirs[0].join("two")).unwrap(), fs::read(dirs[1].join("one")).unwrap().len()),

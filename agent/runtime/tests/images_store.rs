@@ -1,4 +1,5 @@
 //! Archives in, names, removal, leases, several processes, damage.
+#![allow(clippy::unwrap_used)]
 
 mod images_kit;
 

@@ -208,7 +208,7 @@ pub fn for_this_platform(descriptor: &Descriptor) -> bool {
 }
 
 pub fn part_of(descriptor: &Descriptor) -> Result<Part, Fault> {
-    let digest = Digest::parse(&descriptor.digest().to_string())?;
+    let digest = Digest::parse(descriptor.digest().as_ref())?;
     Ok(Part { name: format!("blobs/sha256/{}", digest.hex()), digest: Some(digest) })
 }
 

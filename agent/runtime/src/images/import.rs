@@ -240,7 +240,8 @@ impl ImageStore {
             created_at: config.created().as_ref().and_then(|at| at.parse().ok()),
             user,
         };
-        self.publish(working, incoming.config, record, incoming.names)
+        let mut added = self.publish(working, vec![(incoming.config.to_vec(), record, incoming.names.to_vec())])?;
+        Ok(added.pop().expect("one in, one out"))
     }
 }
 

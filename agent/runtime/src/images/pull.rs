@@ -239,7 +239,7 @@ fn next_manifest(json: &[u8]) -> Result<Next, Fault> {
         let ours =
             index.manifests().iter().find(|entry| entry.platform().is_some() && archive::for_this_platform(entry));
         let ours = ours.ok_or_else(|| Fault::bad("no image in it is for this platform"))?;
-        return Digest::parse(&ours.digest().to_string()).map(Next::Digest);
+        return Digest::parse(ours.digest().as_ref()).map(Next::Digest);
     }
     let manifest = ImageManifest::from_reader(json).map_err(|e| Fault::bad(format!("its manifest: {e}")))?;
     Ok(Next::Manifest(Box::new(manifest)))

@@ -138,23 +138,26 @@ impl ImageStore {
         self.root.join("staging")
     }
 
-    /// Makes an image whose layers are in place known.
+    /// Makes images known whose layers are in place: configuration, record and names of each.
     pub(super) fn publish(
         &self,
         _working: &Work,
-        config: &[u8],
-        record: Record,
-        names: &[ImageName],
-    ) -> Result<Image, RuntimeError> {
-        let id = Digest::of(config);
-        let blob = self.blob(&id);
-        // Written anew where a power cut damaged it.
-        if fs::read(&blob).ok().as_deref() != Some(config) {
-            files::replace(&blob, config)?;
+        images: Vec<(Vec<u8>, Record, Vec<ImageName>)>,
+    ) -> Result<Vec<Image>, RuntimeError> {
+        for (config, ..) in &images {
+            let blob = self.blob(&Digest::of(config));
+            // Written anew where a power cut damaged it.
+            if fs::read(&blob).ok().as_ref() != Some(config) {
+                files::replace(&blob, config)?;
+            }
         }
         self.change(|index| {
-            index.add(&id, record, names);
-            Ok(index.image(&id).expect("it was just added"))
+            let added = images.into_iter().map(|(config, record, names)| {
+                let id = Digest::of(&config);
+                index.add(&id, record, &names);
+                index.image(&id).expect("it was just added")
+            });
+            Ok(added.collect())
         })
     }
 

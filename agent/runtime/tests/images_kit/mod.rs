@@ -1,5 +1,5 @@
 //! Makes layers and archives for tests, honest and hostile ones.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use coracle_runtime::images::{Digest, ImageStore};
 use serde_json::json;

@@ -3,9 +3,11 @@
 use super::elf;
 use crate::RuntimeError;
 use crate::images::fault::io_error;
-use std::fs::{self, File, Permissions};
+use rustix::fs::{AtFlags, CWD};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// One file or folder of the layer.
@@ -76,16 +78,39 @@ pub fn write(root: &Path, program: &File, pieces: &[Piece]) -> Result<u64, Runti
     for piece in pieces {
         let path = root.join(&piece.path);
         let doing = || format!("writing {}", path.display());
+        let set_mode = |()| fs::set_permissions(&path, Permissions::from_mode(piece.mode));
         bytes += match &piece.content {
-            Content::Folder => fs::create_dir(&path).map(|()| 0),
-            Content::Text(text) => fs::write(&path, text).map(|()| text.len() as u64),
-            Content::Program => copy(program, &path),
-            Content::CopyOf(source) => File::open(source).and_then(|source| copy(&source, &path)),
+            Content::Folder => fs::create_dir(&path).and_then(set_mode).map(|()| 0),
+            Content::Text(text) => fs::write(&path, text).and_then(set_mode).map(|()| text.len() as u64),
+            Content::Program => place(program, &path, piece.mode),
+            Content::CopyOf(source) => File::open(source).and_then(|source| place(&source, &path, piece.mode)),
         }
         .map_err(io_error(doing()))?;
-        fs::set_permissions(&path, Permissions::from_mode(piece.mode)).map_err(io_error(doing()))?;
     }
     Ok(bytes)
+}
+
+/// Returns its bytes.
+fn place(from: &File, to: &Path, mode: u32) -> io::Result<u64> {
+    let meta = from.metadata()?;
+    if only_root_changes(&meta, mode) && link(from, to).is_ok() {
+        return Ok(meta.len());
+    }
+    let bytes = copy(from, to)?;
+    fs::set_permissions(to, Permissions::from_mode(mode))?;
+    Ok(bytes)
+}
+
+/// Such a file may be linked instead of copied: no time, no disk, and containers share its pages in memory with the host.
+/// Package managers and linkers replace files rather than write into them, and a running program cannot be written to.
+fn only_root_changes(meta: &Metadata, mode: u32) -> bool {
+    meta.is_file() && meta.uid() == 0 && meta.mode() & 0o7777 == mode
+}
+
+/// Fails on another file system, and for a program that was deleted while it runs.
+fn link(from: &File, to: &Path) -> rustix::io::Result<()> {
+    let from = format!("/proc/self/fd/{}", from.as_raw_fd());
+    rustix::fs::linkat(CWD, from, CWD, to, AtFlags::SYMLINK_FOLLOW)
 }
 
 /// In the kernel, and shared on disk where the file system can.

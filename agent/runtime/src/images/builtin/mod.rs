@@ -12,7 +12,6 @@ use super::name::ImageName;
 use super::store::ImageStore;
 use crate::RuntimeError;
 use oci_spec::image::{ConfigBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -41,11 +40,8 @@ pub fn ensure(store: &ImageStore, exe: &Path) -> Result<(), RuntimeError> {
     }
     let working = store.work()?;
     let bytes = ensure_layer(store, &layer, &program, exe, loader.as_deref())?;
-    for (name, config) in images {
-        let record =
-            Record { chain: vec![layer.clone()], digests: BTreeSet::new(), bytes, created_at: None, user: None };
-        store.publish(&working, &config, record, &[name])?;
-    }
+    let record = Record { chain: vec![layer], bytes, ..Record::default() };
+    store.publish(&working, images.map(|(name, config)| (config, record.clone(), vec![name])).to_vec())?;
     drop(working);
     // The images of the program as it was before.
     store.collect()
@@ -70,19 +66,11 @@ fn ensure_layer(
 }
 
 /// Stands for the layer's content, which would take longer to digest than to copy: another program has another inode,
-/// size or time of change, and a C library is replaced together with its loader.
+/// size or time of writing, and a C library is replaced together with its loader.
 fn stamp(program: &File, loader: Option<&Path>) -> Result<Digest, RuntimeError> {
     let of = |stat: rustix::fs::Stat| {
-        format!(
-            "{}:{}:{}:{}.{:09}:{}.{:09}",
-            stat.st_dev,
-            stat.st_ino,
-            stat.st_size,
-            stat.st_mtime,
-            stat.st_mtime_nsec,
-            stat.st_ctime,
-            stat.st_ctime_nsec
-        )
+        // Not the time of change: a link to it, such as ours, changes that.
+        format!("{}:{}:{}:{}.{:09}", stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
     };
     let own = rustix::fs::fstat(program).map_err(errno("looking at the program"))?;
     let loader = match loader {

@@ -126,7 +126,7 @@ impl<R: Skip> Lines<'_, R> {
 }
 
 fn pairs(map: &[u64]) -> Result<Vec<Extent>, Fault> {
-    match map.len() % 2 == 0 && map.len() / 2 <= limits::SPARSE_EXTENTS {
+    match map.len().is_multiple_of(2) && map.len() / 2 <= limits::SPARSE_EXTENTS {
         true => Ok(map.chunks(2).map(|pair| Extent { offset: pair[0], bytes: pair[1] }).collect()),
         false => Err(Fault::bad("the map of a sparse file is damaged")),
     }
