@@ -51,7 +51,7 @@ async fn back_off_doubles_is_bounded_and_ends() {
     let queue = WorkQueue::new();
     let delays: Vec<u128> = (0..4).map(|_| queue.retry("a").as_millis()).collect();
     assert_eq!(delays, [5, 10, 20, 40]);
-    let last = (0..40).map(|_| queue.retry("a")).last();
+    let last = (0..40).map(|_| queue.retry("a")).reduce(|_, last| last);
     assert_eq!(last, Some(Duration::from_secs(300)));
     queue.forget(&"a");
     assert_eq!(queue.retry("a").as_millis(), 5);

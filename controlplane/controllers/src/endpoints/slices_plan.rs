@@ -65,8 +65,8 @@ fn desired(
     for address_type in address_types(service) {
         let before = groups.len();
         for pod in pods {
-            let of_type = |ip: &&Box<str>| facts::is_ipv6(ip) == (address_type == "IPv6");
-            let Some(address) = pod.pod_ips.iter().find(of_type) else { continue };
+            let of_type = |ip: &&str| facts::is_ipv6(ip) == (address_type == "IPv6");
+            let Some(address) = pod.pod_ips.iter().map(|ip| &**ip).find(of_type) else { continue };
             let group = Group { address_type, ports: facts::ports(service, pod) };
             let endpoint = endpoint(service, pod, address, zone);
             groups.entry(group).or_default().insert(pod.meta.uid.clone(), endpoint);
@@ -79,8 +79,8 @@ fn desired(
 }
 
 fn address_types(service: &ServiceFacts) -> Vec<&'static str> {
-    let named = |family: &Box<str>| if &**family == "IPv6" { "IPv6" } else { "IPv4" };
-    let types: Vec<_> = service.ip_families.iter().map(named).collect();
+    let named = |family: &str| if family == "IPv6" { "IPv6" } else { "IPv4" };
+    let types: Vec<_> = service.ip_families.iter().map(|family| named(family)).collect();
     if types.is_empty() { vec!["IPv4"] } else { types }
 }
 

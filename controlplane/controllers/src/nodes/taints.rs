@@ -124,7 +124,8 @@ mod tests {
         let ready = |status: &str| vec![json!({"type": "Ready", "status": status})];
         let there =
             json!([mine, {"key": UNREACHABLE, "effect": "NoSchedule"}, {"key": UNREACHABLE, "effect": "NoExecute"}]);
-        let table: [(Tree, Vec<Tree>, Eviction, Option<&[&str]>); 8] = [
+        type Row = (Tree, Vec<Tree>, Eviction, Option<&'static [&'static str]>);
+        let table: [Row; 8] = [
             (json!([mine]), ready("True"), Eviction::Allowed, None),
             (
                 json!([mine]),

@@ -50,7 +50,9 @@ impl Controller for ReplicaSets {
         let tree: Tree = object.parse()?;
         let set = Set::read(&object, &tree)?;
         let pods = self.claimed(&set).await?;
-        let observed = Observed { pods: &pods, related: &self.related(&set), now: self.context.now() };
+        // Only a choice among too many pods asks for the neighbours.
+        let related = if pods.len() > set.replicas { self.related(&set) } else { Vec::new() };
+        let observed = Observed { pods: &pods, related: &related, now: self.context.now() };
         let manage =
             if fresh && !set.meta.is_deleting() { plan::manage(&set, &observed) } else { plan::Manage::Nothing };
         let managed = self.execute(&set, &tree, manage).await;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod faults;
+
 use coracle_apiserver::auth::TokenSigner;
 use coracle_apiserver::node_streams::NoNodes;
 use coracle_apiserver::{NODE_PORTS, Registry, RegistryConfig, STAMP, UserInfo, bootstrap, catalog};
@@ -80,12 +82,21 @@ impl World {
 
     /// As if the process had died and come back: new informers and new controllers on the same store.
     pub async fn restart(&mut self) {
+        self.restart_as(self.registry.client(UserInfo::controller_manager())).await;
+    }
+
+    /// The same, with controllers on an API of the test's own.
+    pub async fn restart_as(&mut self, controllers: Arc<dyn ResourceApi>) {
+        self.restart_on(self.registry.client(UserInfo::controller_manager()), controllers).await;
+    }
+
+    pub async fn restart_on(&mut self, informers: Arc<dyn ResourceApi>, controllers: Arc<dyn ResourceApi>) {
         self.stop().await;
         self.stop = CancellationToken::new();
-        self.informers = Informers::new(&self.registry.client(UserInfo::controller_manager()));
+        self.informers = Informers::new(&informers);
         self.informer_tasks = Some(self.informers.start(&self.stop));
         self.informers.synced().await;
-        self.start();
+        self.start_as(controllers);
     }
 
     pub async fn stop(&mut self) {
