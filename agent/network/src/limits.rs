@@ -7,6 +7,10 @@ pub const QUEUED_COMMANDS: usize = 256;
 /// How often the rules, and those of a neighbouring firewall, are checked to be still there.
 pub const AUDIT_PERIOD: Duration = Duration::from_secs(5);
 
+/// How long a pod's new link may take to carry packets, and how often it is looked at meanwhile.
+pub const LINK_UP: Duration = Duration::from_secs(5);
+pub const LINK_POLL: Duration = Duration::from_millis(1);
+
 /// Bytes of one list of set elements: a netlink attribute counts its length in 16 bits.
 pub const ELEMENT_LIST_BYTES: usize = 32 * 1024;
 /// How long the kernel may take to answer one netlink request; it answers at once unless it is very busy.

@@ -53,8 +53,12 @@ type Marked = (String, ForeignRule);
 
 /// The neighbour's chains, and our rules in them.
 fn look(socket: &Socket, id: &str) -> Result<(Vec<ForeignChain>, Vec<Marked>), NetworkError> {
-    let chains = socket.chains(TABLE)?;
     let mut ours = Vec::new();
+    // A look at the tables is cheap; the chains of a large set of services are not.
+    if !socket.tables()?.iter().any(|table| table.name == TABLE) {
+        return Ok((Vec::new(), ours));
+    }
+    let chains = socket.chains(TABLE)?;
     for chain in chains.iter().filter(|chain| [DOCKER_USER, FORWARD].contains(&chain.name.as_str())) {
         let rules = socket.rules(TABLE, &chain.name)?.into_iter().filter(|rule| rule.comment == mark(id));
         ours.extend(rules.map(|rule| (chain.name.clone(), rule)));

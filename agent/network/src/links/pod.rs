@@ -3,17 +3,19 @@
 use super::names::{host_mac, pod_link_name, pod_mac};
 use super::namespace::{Connection, errno, kernel_error, open_namespace};
 use super::node::Links;
+use crate::limits::{LINK_POLL, LINK_UP};
 use crate::rules::group;
 use crate::{Config, NetworkError, sysctl};
 use futures::TryStreamExt;
 use nix::errno::Errno;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, State};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use tokio::time::{sleep, timeout};
 
 const POD_LINK: &str = "eth0";
 /// Where the host has no link to everywhere to take it from.
@@ -41,7 +43,8 @@ impl Links {
         self.add_pair(config, &name, &namespace, address).await?;
         let wired = async {
             self.wire_host(&name, gateway, address).await?;
-            wire_pod(&inside.handle, gateway, address).await
+            wire_pod(&inside.handle, gateway, address).await?;
+            self.wait_for_carrier(&name).await
         };
         let done = wired.await;
         if done.is_err() {
@@ -98,6 +101,27 @@ impl Links {
             .scope(RouteScope::Link)
             .pref_source(gateway);
         handle.route().add(route.build()).replace().execute().await.map_err(doing())
+    }
+}
+
+impl Links {
+    /// The kernel lets the end that was raised first send only a moment after the second is raised, in work of its own:
+    /// until then packets to the pod are lost, and the first connection takes a second.
+    async fn wait_for_carrier(&self, name: &str) -> Result<(), NetworkError> {
+        let doing = || kernel_error(format!("waiting for link {name}"));
+        let is_up = |attribute: &LinkAttribute| *attribute == LinkAttribute::OperState(State::Up);
+        let looking = async {
+            loop {
+                let link = self.handle().link().get().match_name(name).execute().try_next().await.map_err(doing())?;
+                if link.is_some_and(|link| link.attributes.iter().any(is_up)) {
+                    return Ok(());
+                }
+                sleep(LINK_POLL).await;
+            }
+        };
+        timeout(LINK_UP, looking).await.unwrap_or_else(|_| {
+            Err(NetworkError::Kernel { doing: format!("waiting for link {name}"), why: "it does not come up".into() })
+        })
     }
 }
 

@@ -49,6 +49,46 @@ fn pods_talk_beside_docker() {
     });
 }
 
+/// The real tool, where it is installed: its chains, a policy that drops, and its own listing with our rules in it.
+#[test]
+fn pods_talk_beside_iptables() {
+    if !std::path::Path::new("/usr/sbin/iptables-nft").exists() {
+        println!("skipped: needs iptables-nft");
+        return;
+    }
+    on_host(async |host| {
+        iptables(&host.namespace, "-P FORWARD DROP");
+        let network = host.start().await;
+        let (a, b) = (pod(&network, "a").await, pod(&network, "b").await);
+        b.namespace.serve_tcp(8080, "b");
+        let target = format!("{}:8080", b.address);
+        assert_eq!(a.namespace.hear(&target), format!("b {}", a.address));
+        let listed = iptables(&host.namespace, "-S FORWARD");
+        assert!(listed.contains("-A FORWARD -s 10.42.0.0/16") && listed.contains("-j ACCEPT"), "{listed}");
+        // Docker is started now.
+        iptables(&host.namespace, "-N DOCKER-USER");
+        iptables(&host.namespace, "-I FORWARD -j DOCKER-USER");
+        set(&network, [service("web", [10, 43, 0, 1], &[b.address])]).await;
+        assert_eq!(iptables(&host.namespace, "-S DOCKER-USER").lines().count(), 3);
+        assert_eq!(iptables(&host.namespace, "-S FORWARD").lines().count(), 2);
+        assert_eq!(a.namespace.hear("10.43.0.1:80"), format!("b {}", a.address));
+        network.teardown().await.expect("nothing");
+        assert_eq!(
+            iptables(&host.namespace, "-S"),
+            "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n"
+        );
+    });
+}
+
+fn iptables(host: &Namespace, arguments: &str) -> String {
+    let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+    host.run(move || {
+        let output = std::process::Command::new("/usr/sbin/iptables-nft").args(&arguments).output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+}
+
 /// `nft flush ruleset`, as a restart of a firewall does: the periodic audit repairs it.
 #[test]
 fn flushed_rules_come_back() {

@@ -6,14 +6,15 @@ use coracle_network::{Config, HostPort, Network, NetworkError, PodLink, Protocol
 
 const WEB: [u8; 4] = [10, 43, 0, 1];
 
-/// Links, addresses, routes, forwarding and the names of tables, as text.
+/// Links, addresses (IPv4: those of IPv6 change by themselves), routes, forwarding and the names of tables, as text.
 fn picture(host: &Namespace) -> String {
     let tables = host.run(|| {
         let tables = coracle_network::nft::Socket::open().expect("a socket").tables().expect("tables");
         tables.into_iter().map(|table| table.name).collect::<Vec<_>>().join(" ")
     });
     let forwarding = host.run(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("a setting"));
-    let parts = ["-o link", "-o address", "route show table all", "neighbour", "rule"].map(|what| host.ip(what));
+    let parts =
+        ["-o link", "-o -4 address", "-4 route show table all", "-4 neighbour", "-4 rule"].map(|what| host.ip(what));
     format!("{}{tables}\n{forwarding}", parts.concat())
 }
 

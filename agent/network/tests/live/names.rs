@@ -1,7 +1,7 @@
 //! DNS as a pod sees it.
 
 use crate::host::{on_host, pod, service, set};
-use crate::namespace::Namespace;
+use crate::namespace::{AT_ONCE, Namespace};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ fn resolve(from: &Namespace, server: &str, name: &str) -> Message {
     let (server, query) = (server.to_owned(), query(name, RecordType::A));
     from.run(move || {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         socket.connect(server).expect("an address");
         socket.send(&query).expect("sent");
         let mut buffer = [0; 4096];
@@ -121,6 +121,6 @@ fn without_an_upstream_other_names_fail_quickly() {
         let started = std::time::Instant::now();
         let asked = tokio::task::spawn_blocking(move || resolve(&from, "10.43.0.10:53", "www.example.org."));
         assert_eq!(asked.await.expect("an answer").metadata.response_code, ResponseCode::ServFail);
-        assert!(started.elapsed() < Duration::from_secs(1));
+        assert!(started.elapsed() < AT_ONCE);
     });
 }
