@@ -187,7 +187,7 @@ async fn resource(
     }
     let (user, subresource) = (asked.user.clone(), target.subresource.clone());
     let key = ObjectKey::new(target.namespace, target.name);
-    let mut call = Call::new(&user, kind, key).sub(&subresource);
+    let mut call = Call::new(&user, kind, key).with_subresource(&subresource);
     call.dry_run = asked.query.dry_run()?;
     verb(&asked, call, request, place).await
 }

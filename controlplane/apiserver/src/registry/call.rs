@@ -24,7 +24,7 @@ impl<'a> Call<'a> {
         Self { user, kind, key, subresource: "", dry_run: false, term: None }
     }
 
-    pub fn sub(mut self, subresource: &'a str) -> Self {
+    pub fn with_subresource(mut self, subresource: &'a str) -> Self {
         self.subresource = subresource;
         self
     }

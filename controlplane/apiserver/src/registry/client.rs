@@ -32,7 +32,7 @@ impl Registry {
 impl Client {
     fn call<'a>(&'a self, resource: &Resource, key: &ObjectKey, subresource: &'a str) -> Result<Call<'a>, ApiError> {
         let kind = catalog::of(resource).ok_or_else(|| unknown(resource))?;
-        Ok(Call { term: self.term, ..Call::new(&self.user, kind, key.clone()).sub(subresource) })
+        Ok(Call { term: self.term, ..Call::new(&self.user, kind, key.clone()).with_subresource(subresource) })
     }
 
     /// Callers in process build their trees from types, so only the shape is made canonical.

@@ -96,10 +96,10 @@ impl Registry {
         let mut ops = vec![commit::put(key, Expect::Absent, new)];
         ops.extend(allocations);
         // Nothing may appear in a namespace once it is being emptied.
-        if let Some(namespace) = view.get(&keys::namespace(meta::namespace(new))) {
-            if call.resource().namespaced {
-                ops.push(commit::check(namespace.key, Expect::At(namespace.modified)));
-            }
+        if call.resource().namespaced
+            && let Some(namespace) = view.get(&keys::namespace(meta::namespace(new)))
+        {
+            ops.push(commit::check(namespace.key, Expect::At(namespace.modified)));
         }
         Ok(ops)
     }

@@ -191,10 +191,10 @@ fn keep_system_fields(new: &mut Tree, old: &Tree) {
         Some(generation) => fields.insert("generation".into(), generation.clone()),
         None => fields.remove("generation"),
     };
-    if fields.get("generateName").is_none() {
-        if let Some(prefix) = before.get("generateName") {
-            fields.insert("generateName".into(), prefix.clone());
-        }
+    if !fields.contains_key("generateName")
+        && let Some(prefix) = before.get("generateName")
+    {
+        fields.insert("generateName".into(), prefix.clone());
     }
 }
 

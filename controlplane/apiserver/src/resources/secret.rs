@@ -16,6 +16,9 @@ pub struct Secrets;
 
 static FACTS: Facts = Facts::new(SECRETS, "secret", "secrets").fields(&["type"]);
 
+/// Which account a token secret is for.
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
+
 static COLUMNS: [Column; 4] = [
     column("Name", "string", "Name must be unique within a namespace."),
     column("Type", "string", "Used to facilitate programmatic handling of secret data."),
@@ -79,10 +82,8 @@ fn required_keys(object: &Tree, errors: &mut Errors) {
         }
     };
     match text(object, "type") {
-        "kubernetes.io/service-account-token" => {
-            if meta::annotation(object, "kubernetes.io/service-account.name").is_none_or(str::is_empty) {
-                errors.push(FieldError::required("metadata.annotations[kubernetes.io/service-account.name]", ""));
-            }
+        "kubernetes.io/service-account-token" if meta::annotation(object, ACCOUNT).is_none_or(str::is_empty) => {
+            errors.push(FieldError::required(Path::root("metadata").field("annotations").key(ACCOUNT), ""));
         }
         "kubernetes.io/dockercfg" => json(".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => json(".dockerconfigjson", errors),

@@ -194,10 +194,9 @@ fn keep_node_ports(spec: &mut Tree, before: &Tree) {
     let taken: BTreeSet<i64> = items(spec, "ports").iter().map(|p| int(p, "nodePort")).collect();
     for port in items_mut(spec, "ports").filter(|p| int(p, "nodePort") == 0) {
         let same = |b: &&Tree| text(b, "protocol") == text(port, "protocol") && int(b, "port") == int(port, "port");
-        if let Some(kept) = items(before, "ports").iter().find(same).map(|b| int(b, "nodePort")) {
-            if kept != 0 && !taken.contains(&kept) {
-                port["nodePort"] = kept.into();
-            }
+        let kept = items(before, "ports").iter().find(same).map(|b| int(b, "nodePort"));
+        if let Some(kept) = kept.filter(|n| *n != 0 && !taken.contains(n)) {
+            port["nodePort"] = kept.into();
         }
     }
 }

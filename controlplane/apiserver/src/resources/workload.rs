@@ -39,15 +39,16 @@ fn validate_template(spec: &Tree, errors: &mut Errors) {
     let path = SPEC.field("template");
     let metadata = path.field("metadata");
     // An unreadable selector has been reported above.
-    if let Ok(Some(selector)) = LabelSelector::from_tree(&spec["selector"]) {
-        if !selector.is_empty() && !selector.matches_object(template) {
-            let found = match &template["metadata"]["labels"] {
-                Tree::Null => Tree::Object(serde_json::Map::new()),
-                found => found.clone(),
-            };
-            let why = "`selector` does not match template `labels`";
-            errors.push(FieldError::invalid(metadata.field("labels"), found, why));
-        }
+    if let Ok(Some(selector)) = LabelSelector::from_tree(&spec["selector"])
+        && !selector.is_empty()
+        && !selector.matches_object(template)
+    {
+        let found = match &template["metadata"]["labels"] {
+            Tree::Null => Tree::Object(serde_json::Map::new()),
+            found => found.clone(),
+        };
+        let why = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(metadata.field("labels"), found, why));
     }
     labels(&template["metadata"]["labels"], &metadata.field("labels"), errors);
     let template_spec = path.field("spec");

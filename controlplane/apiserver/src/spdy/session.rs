@@ -224,7 +224,7 @@ impl Reading {
     }
 
     async fn open(&mut self, id: u32, fin: bool, headers: Headers) -> Result<(), SpdyError> {
-        if id % 2 == 0 || id <= self.newest {
+        if id.is_multiple_of(2) || id <= self.newest {
             return Err(SpdyError::Protocol(format!("stream {id} cannot follow stream {}", self.newest)));
         }
         self.newest = id;

@@ -95,11 +95,10 @@ async fn carry(mut reader: Reader, writer: &Writer, node: NodeStream) -> Result<
     let output = async {
         while let Some(frame) = rx.recv().await {
             match frame.kind {
-                Some(frame::Kind::Data(data)) => {
-                    if writer.write(data.bytes.into()).await.is_err() {
-                        break;
-                    }
-                }
+                Some(frame::Kind::Data(data)) => match writer.write(data.bytes.into()).await {
+                    Ok(()) => {}
+                    Err(_) => break,
+                },
                 Some(frame::Kind::Close(_) | frame::Kind::Exit(_)) => break,
                 Some(frame::Kind::Error(status)) => {
                     let status = serde_json::from_slice::<serde_json::Value>(&status).unwrap_or_default();

@@ -15,10 +15,10 @@ pub fn metadata(kind: &dyn ResourceType, object: &Tree, errors: &mut Errors) {
     let meta = &object["metadata"];
     let name = text(meta, "name");
     let prefix = text(meta, "generateName");
-    if !prefix.is_empty() {
-        if let Some(why) = kind.validate_name(&mask_trailing_dash(prefix)) {
-            errors.push(FieldError::invalid(META.field("generateName"), prefix, why));
-        }
+    if !prefix.is_empty()
+        && let Some(why) = kind.validate_name(&mask_trailing_dash(prefix))
+    {
+        errors.push(FieldError::invalid(META.field("generateName"), prefix, why));
     }
     if name.is_empty() {
         errors.push(FieldError::required(META.field("name"), "name or generateName is required"));

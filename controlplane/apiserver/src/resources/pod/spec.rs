@@ -57,11 +57,10 @@ fn names(spec: &Tree, path: &Path<'_>, errors: &mut Errors) {
 }
 
 fn seconds(spec: &Tree, path: &Path<'_>, errors: &mut Errors) {
-    if let Some(deadline) = optional_int(spec, "activeDeadlineSeconds") {
-        if !(1..=i64::from(i32::MAX)).contains(&deadline) {
-            let why = "must be between 1 and 2147483647, inclusive";
-            errors.push(FieldError::invalid(path.field("activeDeadlineSeconds"), deadline, why));
-        }
+    let deadline = optional_int(spec, "activeDeadlineSeconds");
+    if let Some(deadline) = deadline.filter(|d| !(1..=i64::from(i32::MAX)).contains(d)) {
+        let why = "must be between 1 and 2147483647, inclusive";
+        errors.push(FieldError::invalid(path.field("activeDeadlineSeconds"), deadline, why));
     }
     let grace = path.field("terminationGracePeriodSeconds");
     non_negative(optional_int(spec, "terminationGracePeriodSeconds"), &grace, errors);
