@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn rules_accept_and_refuse() {
         let long = "a".repeat(64);
-        let table: [(fn(&str) -> Option<String>, &[&str], &[&str]); 6] = [
+        type Rule = fn(&str) -> Option<String>;
+        let table: [(Rule, &[&str], &[&str]); 6] = [
             (dns1123_label, &["a", "0-9", "my-name"], &["", "-a", "a-", "A", "a.b", "a_b", &long]),
             (dns1123_subdomain, &["a", "a.b-c.d", &long], &["", ".", "a..b", "a.-b", "Ü"]),
             (dns1035_label, &["a1", "x"], &["1a", "", "a-", "a.b"]),
