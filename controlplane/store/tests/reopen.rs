@@ -119,6 +119,25 @@ async fn closing_ends_watches_and_refuses_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_only_dropped_lets_go_of_its_directory() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = open(dir.path()).await.expect("an empty directory opens");
+    put(&store, "a", "x").await;
+    let before = everything(&store);
+    drop(store);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let store = loop {
+        match open(dir.path()).await {
+            Ok(store) => break store,
+            Err(OpenError::InUse { .. }) if Instant::now() < deadline => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(everything(&store), before);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_in_use_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = open(dir.path()).await.expect("an empty directory opens");

@@ -41,3 +41,6 @@ type Raft = openraft::Raft<Types, machine::Machine>;
 fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(leader_id_std::CommittedLeaderId::new(term), index)
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,11 +117,11 @@ pub async fn open(config: RaftConfig) -> Result<RaftStore, OpenError> {
         stop.stop(StoreError::Unavailable(format!("the log cannot be written: {error}")));
     };
     let (log, thread) =
-        log.start(config.acknowledge, failed).map_err(OpenError::io("start the log's thread".into()))?;
+        log.start(config.acknowledge, failed, dir).map_err(OpenError::io("start the log's thread".into()))?;
     let started = Raft::new(config.node, Arc::new(raft_config()?), NoPeers, log, machine.clone()).await;
     let raft = started.map_err(|fatal| OpenError::Start(fatal.to_string()))?;
     lead(&raft, config.node).await?;
-    Ok(RaftStore::start(raft, machine, replica, waiting, dir, thread))
+    Ok(RaftStore::start(raft, machine, replica, waiting, thread))
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {

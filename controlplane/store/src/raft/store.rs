@@ -1,7 +1,6 @@
 //! The store behind a replica: writes go to the proposer, reads to the replica.
 
 use super::Raft;
-use super::dir::Dir;
 use super::machine::Machine;
 use super::open::{self, OpenError, RaftConfig};
 use super::proposer::{Proposer, Request};
@@ -18,7 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
+/// Dropping it ends it as well, but later: whoever opens the directory again should have closed it.
 pub struct RaftStore {
     raft: Raft,
     machine: Machine,
@@ -26,9 +27,7 @@ pub struct RaftStore {
     requests: mpsc::Sender<Request>,
     ids: Ids,
     log_thread: Mutex<Option<JoinHandle<()>>>,
-    snapshots: tokio::task::JoinHandle<()>,
-    /// Held until everything else is gone.
-    _dir: Dir,
+    snapshots: AbortOnDropHandle<()>,
 }
 
 /// Proposal ids of this run of the process.
@@ -54,22 +53,20 @@ impl RaftStore {
         machine: Machine,
         replica: Arc<Replica>,
         waiting: Arc<Waiting>,
-        dir: Dir,
         log_thread: JoinHandle<()>,
     ) -> RaftStore {
         let requests = Proposer::start(raft.clone(), replica.clone(), waiting);
-        let snapshots = tokio::spawn(take_snapshots(raft.clone(), machine.clone()));
+        let snapshots = AbortOnDropHandle::new(tokio::spawn(take_snapshots(raft.clone(), machine.clone())));
         let ids = Ids { origin: random(), next: AtomicU64::new(0) };
         let log_thread = Mutex::new(Some(log_thread));
-        RaftStore { raft, machine, replica, requests, ids, log_thread, snapshots, _dir: dir }
+        RaftStore { raft, machine, replica, requests, ids, log_thread, snapshots }
     }
 
     /// Ends everything in order. Whatever was acknowledged is durable without it; it only lets go of the directory.
     pub async fn close(self) {
-        let RaftStore { raft, machine, replica, requests, log_thread, snapshots, _dir, .. } = self;
+        let RaftStore { raft, machine, replica, requests, log_thread, snapshots, .. } = self;
         replica.stop(StoreError::Unavailable("the store is closed".into()));
-        snapshots.abort();
-        drop(requests);
+        drop((snapshots, requests));
         if let Err(error) = raft.shutdown().await {
             tracing::warn!(%error, "the replica did not shut down in order");
         }

@@ -2,15 +2,17 @@
 
 use crate::disk::{Dir, Disk, Fault, File, Node};
 use fuser::{
-    BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    BackgroundSession, BsdFileFlags, Config, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
     INodeNo, LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The kernel keeps nothing in mind: what is not asked of the disk is not on the disk.
 const NO_CACHE: Duration = Duration::ZERO;
@@ -75,33 +77,47 @@ impl Shared {
     }
 }
 
-fn errno(fault: Fault) -> Errno {
+fn errno(fault: Fault) -> fuser::Errno {
     match fault {
-        Fault::NoPower => Errno::EIO,
-        Fault::NotFound => Errno::ENOENT,
-        Fault::Exists => Errno::EEXIST,
-        Fault::NotEmpty => Errno::ENOTEMPTY,
-        Fault::Unsupported => Errno::EOPNOTSUPP,
+        Fault::NoPower => fuser::Errno::EIO,
+        Fault::NotFound => fuser::Errno::ENOENT,
+        Fault::Exists => fuser::Errno::EEXIST,
+        Fault::NotEmpty => fuser::Errno::ENOTEMPTY,
+        Fault::Unsupported => fuser::Errno::EOPNOTSUPP,
     }
 }
 
+/// How long a disk may be busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A mounted disk; unmounted when dropped.
-pub struct Mounted(Option<BackgroundSession>);
+pub struct Mounted {
+    session: Option<BackgroundSession>,
+    path: PathBuf,
+}
 
 impl Mounted {
     pub fn at(path: &Path, disk: &Shared) -> io::Result<Mounted> {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("forgetful".into())];
-        fuser::spawn_mount(disk.clone(), path, &config).map(|session| Mounted(Some(session)))
+        let session = fuser::spawn_mount(disk.clone(), path, &config)?;
+        Ok(Mounted { session: Some(session), path: path.to_owned() })
     }
 }
 
 impl Drop for Mounted {
+    /// Another test that is just starting a process may hold copies of our files for a moment.
     fn drop(&mut self) {
-        if let Some(session) = self.0.take()
-            && let Err(error) = session.umount_and_join()
-        {
-            println!("the forgetful disk stays mounted: {error}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match unmount(&self.path, UnmountFlags::empty()) {
+                Err(Errno::BUSY) if Instant::now() < deadline => std::thread::yield_now(),
+                Err(Errno::BUSY) => panic!("the forgetful disk stays mounted at {}", self.path.display()),
+                Ok(()) | Err(_) => break,
+            }
+        }
+        if let Some(Err(error)) = self.session.take().map(BackgroundSession::join) {
+            println!("the forgetful disk did not end well: {error}");
         }
     }
 }

@@ -40,7 +40,7 @@ impl LogFiles {
         let (mark_file, mark) = MarkFile::open(mark)?;
         let vote = disk.get(record::VOTE)?.map(|bytes| record::decode_vote(&bytes)).transpose()?;
         let purged = disk.get(record::PURGED)?.map(|bytes| record::decode_log_id(&bytes)).transpose()?;
-        let empty = State { vote, purged, last: purged, tail: VecDeque::new(), tail_bytes: 0 };
+        let empty = State { vote, purged, first: 0, last: purged, tail: VecDeque::new(), tail_bytes: 0 };
         let state = scan(&disk, empty, mark)?;
         let next = state.last.map_or(0, |last| last.index + 1);
         if next < mark.next {
@@ -60,11 +60,12 @@ impl LogFiles {
         Loaded { purged: self.state.purged, last: self.state.last }
     }
 
-    /// Starts the log's thread, which ends when the last handle is gone.
+    /// Starts the log's thread, which ends when the last handle is gone, and keeps `hold` until then.
     pub fn start(
         self,
         acknowledge: Acknowledge,
         failed: impl Fn(&io::Error) + Send + 'static,
+        hold: impl Send + 'static,
     ) -> io::Result<(Log, JoinHandle<()>)> {
         let disk = Arc::new(self.disk);
         let written = Arc::new(AtomicU64::new(self.mark.next));
@@ -78,7 +79,10 @@ impl LogFiles {
             failed: Box::new(failed),
         };
         let (jobs, queue) = mpsc::channel(LOG_QUEUE);
-        let thread = std::thread::Builder::new().name("store-log".into()).spawn(move || writer.run(queue))?;
+        let thread = std::thread::Builder::new().name("store-log".into()).spawn(move || {
+            writer.run(queue);
+            drop(hold);
+        })?;
         let shared = Arc::new(Shared { state: Mutex::new(self.state), disk, written });
         Ok((Log { shared, jobs }, thread))
     }
@@ -126,3 +130,6 @@ fn remove(disk: &Disk, index: u64) -> io::Result<()> {
     }
     disk.sync()
 }
+
+#[cfg(test)]
+mod tests;

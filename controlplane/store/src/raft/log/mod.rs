@@ -41,6 +41,8 @@ struct Shared {
 struct State {
     vote: Option<Vote>,
     purged: Option<LogId>,
+    /// The index of the first entry that is kept; meaningless while there is none.
+    first: u64,
     last: Option<LogId>,
     /// The newest entries, without a gap up to `last`.
     tail: VecDeque<Tailed>,
@@ -54,6 +56,9 @@ struct Tailed {
 
 impl State {
     fn push(&mut self, entry: Entry, bytes: usize) {
+        if self.last == self.purged {
+            self.first = entry.log_id.index;
+        }
         self.last = Some(entry.log_id);
         self.tail_bytes += bytes;
         self.tail.push_back(Tailed { entry, bytes });
@@ -92,7 +97,7 @@ impl State {
             Bound::Unbounded => u64::MAX,
         };
         let next = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index + 1);
-        (start.max(next(&self.purged)), end.min(next(&self.last)))
+        (start.max(self.first).max(next(&self.purged)), end.min(next(&self.last)))
     }
 }
 
@@ -234,7 +239,7 @@ impl RaftLogStorage<Types> for Log {
         self.execute(|done| Job::Truncate { from, done }).await?;
         let mut state = self.state();
         state.drop_tail(|index| index < from);
-        state.last = last;
+        state.last = state.last.min(last).max(state.purged);
         Ok(())
     }
 

@@ -53,7 +53,6 @@ impl Writer {
     pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(batch) = self.next(&mut jobs) {
             if let Err(error) = self.execute(batch) {
-                (self.failed)(&error);
                 refuse_all(&mut jobs, &error);
                 return;
             }
@@ -80,6 +79,10 @@ impl Writer {
     fn execute(&mut self, batch: Vec<Job>) -> io::Result<()> {
         let mut waiters = Waiters::default();
         let outcome = self.execute_all(batch, &mut waiters);
+        if let Err(error) = &outcome {
+            // First, so that whoever is told finds the reason.
+            (self.failed)(error);
+        }
         waiters.finish(outcome.as_ref().map(|_| ()));
         outcome
     }
