@@ -126,6 +126,11 @@ fn port_chain(
             rules.push(Rule::of([Statement::BalanceSticky { map, targets: targets.to_vec() }]));
         }
     }
+    // A packet on its way while the rules change sees the old rules, but the elements of sets as they are now: the set of
+    // endpoints of an old rule is empty by then. This rule needs no set.
+    if targets.len() > 1 {
+        rules.push(Rule::of([Statement::Balance(vec![targets[0]])]));
+    }
     let chain = format!("{kind}/{path}");
     tables.chains.insert(chain.clone(), Chain::of(rules));
     Some(chain)

@@ -257,4 +257,28 @@ mod tests {
         }
         assert_eq!(relative("/coracle/pod1").unwrap(), Path::new("coracle/pod1"));
     }
+
+    /// Needs root and a version 2 hierarchy; controllers or not, its groups can be made, joined, emptied and deleted.
+    #[test]
+    fn version_2_groups_live_and_die() {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+        let (Some(mount), true) = (mount, nix::unistd::geteuid().is_root()) else {
+            println!("skipped: this test needs root and cgroup2");
+            return;
+        };
+        let cgroups = Cgroups::V2(mount.split(' ').nth(1).unwrap().into());
+        let path = format!("coracle-unit-{}/a/b", std::process::id());
+        cgroups.ensure(&path, &Resources::default()).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        cgroups.join(&path, pid).unwrap();
+        assert_eq!(cgroups.processes(&path), [pid]);
+        cgroups.kill(&path);
+        assert!(!child.wait().unwrap().success());
+        let root = path.split('/').next().unwrap();
+        cgroups.remove(root).unwrap();
+        assert!(!cgroups.folder("", root).unwrap().exists());
+        cgroups.remove(root).unwrap();
+    }
 }

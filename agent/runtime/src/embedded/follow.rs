@@ -30,6 +30,11 @@ pub async fn follow(inner: &Arc<Inner>, id: ContainerId, mut reader: Reader) {
     loop {
         match reader.next().await {
             Ok(Some(Frame::Started(started))) => now_running(inner, &id, &started),
+            // Without an end on disk it is the shim that will not speak with us; asking again would not help.
+            Ok(Some(Frame::Failed(why))) if !inner.files.container(&id).join(EXIT).exists() => {
+                tracing::error!(container = %id.0, why, "a shim refuses to tell about its container");
+                return;
+            }
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(error) => {
@@ -79,7 +84,8 @@ pub fn settle_lost(inner: &Inner, id: &ContainerId) -> Result<(), RuntimeError> 
     let Ok(record) = inner.table.record(id) else { return Ok(()) };
     let folder = inner.files.container(id);
     inner.cgroups.remove(&record.cgroup)?;
-    let running = durable::read::<Running>(&folder.join(RUNNING)).map_err(io_failed("reading a container's start"))?;
+    // Not synced, so a power cut may have damaged it; then only the time of its start is lost.
+    let running = durable::read::<Running>(&folder.join(RUNNING)).unwrap_or_default();
     let exit = records::lost(running.as_ref(), Timestamp::now());
     durable::write(&folder.join(EXIT), &exit, Survives::PowerCut).map_err(io_failed("recording a container's end"))?;
     set(inner, id, records::exited(exit));

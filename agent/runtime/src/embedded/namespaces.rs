@@ -77,7 +77,7 @@ fn inside(paths: &Namespaces, spec: &SandboxSpec) -> Result<(), RuntimeError> {
         loopback_up().map_err(|error| told("setting up the loopback device", error))?;
     }
     for (name, value) in &spec.sysctls {
-        sysctl(name, value)?;
+        sysctl(name, value, paths)?;
     }
     for (kind, path) in [("net", &paths.net), ("ipc", &paths.ipc), ("uts", &paths.uts)] {
         if let Some(path) = path {
@@ -97,15 +97,51 @@ fn pin(namespace: &Path, path: &Path) -> Result<(), RuntimeError> {
         .map_err(|error| io_failed("pinning a namespace")(error.into()))
 }
 
-/// Applies in the namespaces of the calling thread. Names are `a.b.c` or `a/b/c`, nothing else.
-fn sysctl(name: &str, value: &str) -> Result<(), RuntimeError> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
-    let path = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
-    if !name.bytes().all(plain) || path.split('/').any(|part| part.is_empty() || part.chars().all(|c| c == '.')) {
-        return Err(RuntimeError::Start(format!("sysctl {name:?} is not a valid name")));
+/// Applies in the namespaces of the calling thread.
+fn sysctl(name: &str, value: &str, paths: &Namespaces) -> Result<(), RuntimeError> {
+    let told = |why: String| RuntimeError::Start(format!("sysctl {name:?}: {why}"));
+    let own = match scope(name) {
+        Some(Scope::Net) => paths.net.is_some(),
+        Some(Scope::Ipc) => paths.ipc.is_some(),
+        None => return Err(told("it is not one that a pod can have for itself".to_owned())),
+    };
+    if !own {
+        return Err(told("the pod shares that of the host".to_owned()));
     }
-    fs::write(Path::new("/proc/sys").join(path), value)
-        .map_err(|error| RuntimeError::Start(format!("setting sysctl {name}={value:?}: {error}")))
+    let path = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
+    fs::write(Path::new("/proc/sys").join(path), value).map_err(|error| told(format!("setting {value:?}: {error}")))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Scope {
+    Net,
+    Ipc,
+}
+
+/// Which namespace a setting belongs to. Names are `a.b.c` or `a/b/c`; anything else would be the host's.
+/// <https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/>
+fn scope(name: &str) -> Option<Scope> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shm_rmid_forced",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+    ];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+    let dotted = name.replace('/', ".");
+    if !name.bytes().all(plain) || dotted.split('.').any(str::is_empty) {
+        None
+    } else if dotted.starts_with("net.") {
+        Some(Scope::Net)
+    } else if dotted.starts_with("fs.mqueue.") || IPC.contains(&dotted.as_str()) {
+        Some(Scope::Ipc)
+    } else {
+        None
+    }
 }
 
 /// One netlink message: link 1, flag up.
@@ -143,6 +179,29 @@ fn unmount(path: &Path) -> nix::Result<()> {
             Ok(()) => {}
             Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pods_own_settings_can_be_set() {
+        for (name, want) in [
+            ("net.ipv4.ip_forward", Some(Scope::Net)),
+            ("net/ipv4/conf/eth0.1/forwarding", Some(Scope::Net)),
+            ("kernel.shmmax", Some(Scope::Ipc)),
+            ("fs.mqueue.msg_max", Some(Scope::Ipc)),
+            ("kernel.panic", None),
+            ("vm.swappiness", None),
+            ("net..ipv4", None),
+            ("net/../kernel/panic", None),
+            ("../net.x", None),
+            ("", None),
+        ] {
+            assert_eq!(scope(name), want, "{name}");
         }
     }
 }

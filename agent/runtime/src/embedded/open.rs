@@ -3,13 +3,14 @@
 use super::files::{CONTAINER, Files, SANDBOX};
 use super::records::{self, ContainerRecord, SandboxRecord};
 use super::table::Table;
-use super::{EmbeddedConfig, Inner, follow, io_failed, namespaces, wire};
+use super::{EmbeddedConfig, Inner, follow, io_failed, namespaces, sandboxes, wire};
 use crate::cgroup::Cgroups;
 use crate::shim::job::{EXIT, Exit, LOCK, RUNNING, Running};
 use crate::spec::Host;
 use crate::{Resources, RuntimeError, SandboxId, State, durable, limits, privilege};
 use nix::unistd::geteuid;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -27,7 +28,9 @@ pub fn open(config: EmbeddedConfig) -> Result<Arc<Inner>, RuntimeError> {
     let cgroups = Cgroups::detect()?;
     let files = Files::new(&config.dir);
     for folder in [files.sandboxes(), files.containers()] {
-        fs::create_dir_all(&folder).map_err(io_failed(format!("making {}", folder.display())))?;
+        // Nobody else's business: environments hold secrets, and so may logs.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(io_failed(format!("making {}", folder.display())))?;
     }
     let host = host(&cgroups, &config.cgroup_root)?;
     cgroups.ensure_everywhere(&host.shim_cgroup, &Resources::default())?;
@@ -88,13 +91,15 @@ fn find_container(inner: &Arc<Inner>, record: ContainerRecord, folder: &Path) ->
         inner.table.add_container(record, records::exited(exit));
         return Ok(());
     }
-    let running = read::<Running>(&folder.join(RUNNING))?;
+    // Not synced, so a power cut may have damaged it; then nothing runs either.
+    let running = durable::read::<Running>(&folder.join(RUNNING)).unwrap_or_default();
+    let stale = inner.table.sandbox(&record.sandbox).map_or(true, |sandbox| !sandboxes::is_ready(inner, &sandbox));
     let state = running.as_ref().map_or(State::Created, records::running);
     inner.table.add_container(record, state);
     match wire::connect(folder) {
         Ok(stream) => follow::adopt(inner, id, stream),
-        // A lock without a shim: it was started, and is gone.
-        Err(_) if running.is_some() || folder.join(LOCK).exists() => follow::settle_lost(inner, &id),
+        // A lock without a shim: it was started, and is gone. Without its sandbox it can't be started any more.
+        Err(_) if stale || running.is_some() || folder.join(LOCK).exists() => follow::settle_lost(inner, &id),
         Err(_) => Ok(()),
     }
 }

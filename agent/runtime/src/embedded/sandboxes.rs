@@ -2,7 +2,7 @@
 
 use super::files::{SANDBOX, new_id};
 use super::records::SandboxRecord;
-use super::{Inner, blocking, containers, io_failed, namespaces, start};
+use super::{Inner, blocking, broken, containers, io_failed, namespaces, start};
 use crate::durable::{self, Survives};
 use crate::shim::PAUSE_READY;
 use crate::{Resources, RuntimeError, Sandbox, SandboxId, SandboxSpec};
@@ -13,7 +13,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Goes on to its end even if the caller gives up waiting.
 pub async fn run(inner: &Arc<Inner>, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
+    let inner = Arc::clone(inner);
+    let task = tokio::spawn(async move { make(&inner, spec).await });
+    task.await.unwrap_or_else(|error| Err(broken("making a sandbox", &error)))
+}
+
+async fn make(inner: &Arc<Inner>, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
     let id = SandboxId(new_id());
     let folder = inner.files.sandbox(&id);
     let made = run_now(inner, &id, &folder, spec).await;
@@ -75,6 +82,8 @@ async fn pause(inner: &Inner, folder: &Path, record: &SandboxRecord) -> Result<P
         RuntimeError::Start(format!("a sandbox's first process: {}", String::from_utf8_lossy(&output.stderr).trim()))
     })?;
     let cgroup = pause_cgroup(record);
+    // First to where no service manager ends it with the agent.
+    inner.cgroups.join(&inner.host.shim_cgroup, pid)?;
     inner.cgroups.ensure(&cgroup, &Resources::default())?;
     inner.cgroups.join(&cgroup, pid)?;
     Ok(pid)

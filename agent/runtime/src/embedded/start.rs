@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Goes on to its end even if the caller gives up waiting.
@@ -33,7 +33,7 @@ async fn start_now(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeErr
         return Err(RuntimeError::WrongState { id: id.0, state, action: "started" });
     }
     let folder = inner.files.container(&id);
-    let (mut reader, writer) = spawn(inner, &folder)?;
+    let (mut shim, mut reader, writer) = spawn(inner, &folder)?;
     match timeout(START, reader.next()).await {
         Ok(Ok(Some(Frame::Started(started)))) => {
             follow::now_running(inner, &id, &started);
@@ -41,6 +41,8 @@ async fn start_now(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeErr
             tokio::spawn(async move {
                 follow::follow(&inner, id, reader).await;
                 drop(writer);
+                // Only so that it leaves no zombie.
+                let _ = shim.wait().await;
             });
             Ok(())
         }
@@ -57,15 +59,20 @@ async fn start_now(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeErr
                 _ => Err(RuntimeError::Start(format!("the shim is already at work: {}", complaint(&folder)))),
             }
         }
-        Ok(Err(error)) => Err(error),
+        Ok(Err(error)) => {
+            follow::settle(inner, &id).await;
+            Err(error)
+        }
         Err(_) => {
-            inner.cgroups.kill(&inner.table.record(&id)?.cgroup);
+            shim.kill().await.map_err(io_failed("killing a shim"))?;
+            // Kills what it left.
+            follow::settle(inner, &id).await;
             Err(RuntimeError::Start(format!("the container did not start within {} s", START.as_secs())))
         }
     }
 }
 
-fn spawn(inner: &Inner, folder: &Path) -> Result<(Reader, Writer), RuntimeError> {
+fn spawn(inner: &Inner, folder: &Path) -> Result<(Child, Reader, Writer), RuntimeError> {
     let (ours, theirs) = UnixStream::pair().map_err(io_failed("making a socket for the shim"))?;
     ours.set_nonblocking(true).map_err(io_failed("making a socket for the shim"))?;
     let complaints = OpenOptions::new()
@@ -73,7 +80,7 @@ fn spawn(inner: &Inner, folder: &Path) -> Result<(Reader, Writer), RuntimeError>
         .append(true)
         .open(folder.join(COMPLAINTS))
         .map_err(io_failed("opening the shim's own log"))?;
-    let mut child = command(inner)
+    let child = command(inner)
         .arg("run")
         .arg(folder)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -81,9 +88,8 @@ fn spawn(inner: &Inner, folder: &Path) -> Result<(Reader, Writer), RuntimeError>
         .stderr(complaints)
         .spawn()
         .map_err(io_failed("starting a shim"))?;
-    // Only so that it leaves no zombie.
-    tokio::spawn(async move { child.wait().await });
-    wire::split(ours)
+    let (reader, writer) = wire::split(ours)?;
+    Ok((child, reader, writer))
 }
 
 /// The shim's program, with nothing of the agent's environment.

@@ -70,6 +70,9 @@ impl Server {
             let why = format!("the shim speaks version {SPEAKS}, not {}", request.version);
             return self.refuse(id, why);
         }
+        if !matches!(self.phase, Phase::Following | Phase::Clearing { .. }) {
+            return self.refuse(id, "the container has ended".to_owned());
+        }
         match request.what {
             What::Watch => {
                 let started = self.started.clone();

@@ -34,6 +34,7 @@ pub struct Server {
     pub(super) folder: PathBuf,
     pub(super) job: Job,
     pub(super) log: Log,
+    log_fails: bool,
     pub(super) cgroups: Cgroups,
     signals: SignalFd,
     listener: UnixListener,
@@ -72,6 +73,7 @@ impl Server {
             folder,
             job,
             log,
+            log_fails: false,
             cgroups,
             signals,
             listener,
@@ -96,6 +98,11 @@ impl Server {
         let process = self.job.process.clone();
         if let Err(error) = self.launch(FIRST, &Launch::First, process.tty, self.job.stdin, None) {
             self.never_started(format!("starting the container's process: {error}"))?;
+        }
+        // Beside the launcher's work, not before it: the kernel lets whoever moves between cgroups wait for all
+        // processors once (some 10 ms), and those who come soon after do not.
+        if let Err(error) = self.cgroups.join(&self.job.shim_cgroup, Pid::this()) {
+            eprintln!("coracle shim: {error}");
         }
         while !matches!(self.phase, Phase::Over) {
             self.turn()?;
@@ -226,8 +233,11 @@ impl Server {
         }
     }
 
-    /// Whether those who hear a process have room for more of it.
+    /// Whether those who hear a process know that it runs, and have room for more of it.
     fn may_write(&self, id: u32, process: &Process) -> bool {
+        if process.outcome.is_none() {
+            return false;
+        }
         match process.client {
             Some(client) => self.clients.get(&client).is_none_or(|client| !client.is_behind()),
             None if id == FIRST => {
@@ -335,10 +345,6 @@ impl Server {
             client.flush();
         }
         self.started = Some(started);
-        // Later than the container, so that nobody waits for it.
-        if let Err(error) = self.cgroups.join(&self.job.shim_cgroup, Pid::this()) {
-            eprintln!("coracle shim: {error}");
-        }
         Ok(())
     }
 
@@ -370,9 +376,14 @@ impl Server {
         }
         debug_assert!(bytes.len() <= CHUNK_BYTES.min(crate::limits::FRAME_BYTES), "one read is one frame");
         if id == FIRST {
-            if let Err(error) = self.log.write(stream, &bytes, Timestamp::now()) {
-                // A full disk must not stop the container; what could not be logged is said once it can be.
-                eprintln!("coracle shim: writing the log: {error}");
+            // A full disk must not stop the container. It is said once, not for every line.
+            match self.log.write(stream, &bytes, Timestamp::now()) {
+                Ok(()) => self.log_fails = false,
+                Err(_) if self.log_fails => {}
+                Err(error) => {
+                    self.log_fails = true;
+                    eprintln!("coracle shim: writing the log: {error}");
+                }
             }
             let frame = Frame::Output(stream, bytes);
             for client in self.clients.values_mut().filter(|client| client.hears(stream)) {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::setsid;
 use std::fs::{self, File};
 use std::io;
@@ -27,6 +28,8 @@ pub fn run(folder: &Path) -> io::Result<()> {
     }
     let folder = folder.canonicalize()?;
     std::env::set_current_dir("/")?;
+    // What containers expect; the agent's may be tighter.
+    umask(Mode::from_bits_truncate(0o022));
     prctl::set_child_subreaper(true)?;
     prctl::set_name(c"coracle-shim")?;
     let lock = File::create(folder.join(job::LOCK))?;

@@ -168,6 +168,16 @@ const APPLETS: &str = "sh cat chroot date dd echo env false head hostname id kil
 
 impl Ground {
     /// The same, over another runtime's folder.
+    /// For a runtime that was made elsewhere and has busybox; `folder` goes with it.
+    #[allow(dead_code)]
+    pub fn on(runtime: Arc<dyn Runtime>, image_id: String, folder: tempfile::TempDir) -> Ground {
+        let unique = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default().trim_matches('.');
+        let cgroup = format!("coracle-test-{unique}");
+        let dir = folder.path().join("runtime");
+        std::fs::create_dir(&dir).expect("a folder");
+        Ground { runtime, image_id, cgroup, store: dir.clone(), dir, _folder: Some(folder) }
+    }
+
     pub fn beside(&self, runtime: Arc<dyn Runtime>, dir: &Path) -> Ground {
         let (image_id, cgroup, store) = (self.image_id.clone(), self.cgroup.clone(), self.store.clone());
         Ground { runtime, image_id, cgroup, dir: dir.to_owned(), store, _folder: None }

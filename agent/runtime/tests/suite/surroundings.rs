@@ -18,9 +18,13 @@ pub async fn a_pod_has_its_own_network_name_and_kernel_settings(ground: &Ground)
     // Its own processes only: the header, the shell, `ps` and `wc`.
     assert_eq!(ground.log(&id).await, "pod-n\nlo\n0x9\n99\n1\n4\n");
     ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
-    let mut bad = ground.sandbox_spec("bad");
-    bad.sysctls.insert("../../etc/passwd".into(), "x".into());
-    assert!(ground.runtime.run_sandbox(&bad).await.is_err());
+    // The host's, a path, and one of a namespace that the pod does not have.
+    for (name, host_network) in [("kernel.panic", false), ("../../etc/passwd", false), ("net.ipv4.ip_forward", true)] {
+        let mut bad = ground.sandbox_spec("bad");
+        bad.host_network = host_network;
+        bad.sysctls.insert(name.into(), "0".into());
+        assert!(ground.runtime.run_sandbox(&bad).await.is_err(), "{name}");
+    }
 }
 
 pub async fn a_pods_containers_share_what_they_should(ground: &Ground) {
@@ -47,7 +51,9 @@ pub async fn a_host_pod_shares_the_hosts(ground: &Ground) {
     assert_eq!(exit_code(&ground.ended(&id).await), 0);
     let own: String = ["net", "pid", "ipc", "uts"]
         .iter()
-        .map(|kind| format!("{}\n", std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display()))
+        .map(|kind| {
+            format!("{}\n", std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace").display())
+        })
         .collect();
     assert_eq!(ground.log(&id).await, own);
     ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
