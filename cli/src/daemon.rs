@@ -5,7 +5,6 @@ use anyhow::{Context, Result, bail};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,8 +24,6 @@ pub fn start(data_dir: &Path) -> Result<()> {
     let log = open_log(&path)?;
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).env(MARK, &path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    // A group of its own, so that Ctrl-C in this terminal is not for it; it starts a session itself.
-    command.process_group(0);
     let mut child = command.spawn().context("starting in the background")?;
     let mut output = child.stdout.take().expect("stdout is piped");
     let mut chunk = [0; 4096];
@@ -54,6 +51,7 @@ pub fn report_done(detached: bool) -> Result<()> {
 /// Logs to stderr: warnings in the foreground, what changes the cluster's state in the background.
 pub fn logging(detached: bool) -> Result<()> {
     if detached {
+        // Ctrl-C in this terminal is not for it.
         rustix::process::setsid().context("leaving the terminal")?;
     }
     let default = if detached { "info" } else { "warn" };
