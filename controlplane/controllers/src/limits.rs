@@ -12,6 +12,8 @@ pub const OWN_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 pub const REVISION_HISTORY: usize = 2_000;
 /// Endpoints in one EndpointSlice (`--max-endpoints-per-slice`).
 pub const ENDPOINTS_PER_SLICE: usize = 100;
+/// Addresses of one subset of Endpoints that are mirrored (`--mirroring-max-endpoints-per-subset`).
+pub const MIRRORED_PER_SUBSET: usize = 1_000;
 /// Addresses in one Endpoints object; more are left out and the object says so.
 pub const ENDPOINTS_CAPACITY: usize = 1_000;
 /// How often a node that is not heard of, and its pods, are looked at (`--node-monitor-period`).

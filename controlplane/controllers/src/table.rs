@@ -27,6 +27,7 @@ pub const CONTROLLERS: &[Row] = table! {
     "replicaset-controller" => replicaset::run;
     "endpointslice-controller" => endpoints::run_slices;
     "endpoint-controller" => endpoints::run_legacy;
+    "endpointslicemirroring-controller" => endpoints::run_mirror;
     "service-account-controller" => service_account::run;
     "root-ca-certificate-publisher" => root_ca::run;
     "generic-garbage-collector" => garbage::run;

@@ -100,6 +100,12 @@ async fn a_deleted_service_takes_its_endpoints_along_and_strangers_stay() {
         "subsets": [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 80}]}],
     });
     world.create(&ENDPOINTS, outside).await;
+    let mirrored = || async {
+        let slices = world.list(&ENDPOINT_SLICES, NS).await;
+        let of = |s: &&Tree| meta::label(s, "kubernetes.io/service-name") == Some("outside");
+        slices.iter().find(of).map(|s| s["endpoints"][0]["addresses"][0].clone())
+    };
+    assert_eq!(world.until("mirrored", mirrored).await, "192.0.2.7");
     world.create(&SERVICES, service()).await;
     world.create(&REPLICA_SETS, replica_set("web", 1)).await;
     world.play_until("serves", || async { (serving(&world).await.len() == 1).then_some(()) }).await;

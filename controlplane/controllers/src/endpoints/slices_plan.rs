@@ -1,35 +1,17 @@
-//! Spreads a Service's endpoints over EndpointSlices with as few writes as possible. Pure.
+//! The EndpointSlices of a Service's pods. Pure.
 
-use super::facts::{self, HEADLESS, Port};
-use crate::limits::ENDPOINTS_PER_SLICE;
-use crate::meaning;
+use super::facts::{self, HEADLESS};
+use super::spread::{self, Desired, Dress, Group, MANAGED_BY, Plan, SERVICE_NAME};
 use coracle_client::PodFacts;
 use coracle_client::facts::{Owner, ServiceFacts};
-use coracle_proto::resource::{ENDPOINT_SLICES, SERVICES};
-use coracle_proto::{Tree, meta};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use coracle_proto::Tree;
+use coracle_proto::resource::SERVICES;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// Where a node says which zone it is in.
 pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
-
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Plan {
-    pub(super) create: Vec<Tree>,
-    pub(super) update: Vec<Tree>,
-    pub(super) delete: Vec<Tree>,
-}
-
-/// Endpoints that may share a slice.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Group {
-    address_type: &'static str,
-    ports: Vec<Port>,
-}
 
 /// `existing` are the Service's slices that this controller manages. `zone` tells a node's zone.
 pub(super) fn plan(
@@ -38,30 +20,29 @@ pub(super) fn plan(
     existing: Vec<Tree>,
     zone: &dyn Fn(&str) -> Option<String>,
 ) -> Plan {
-    let mut groups = desired(service, pods, zone);
-    let mut plan = Plan::default();
-    let mut slices: BTreeMap<Group, Vec<Tree>> = BTreeMap::new();
-    for slice in existing {
-        match group_of(&slice).filter(|group| groups.contains_key(group)) {
-            Some(group) => slices.entry(group).or_default().push(slice),
-            None => plan.delete.push(slice),
-        }
+    spread::plan(&dress(service), desired(service, pods, zone), existing, |e| e["targetRef"]["uid"].as_str())
+}
+
+fn dress(service: &ServiceFacts) -> Dress {
+    let mut labels: Map<String, Value> =
+        service.meta.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    labels.remove(HEADLESS);
+    labels.insert(SERVICE_NAME.into(), service.meta.name().into());
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
+    if service.headless {
+        labels.insert(HEADLESS.into(), "".into());
     }
-    for (group, endpoints) in std::mem::take(&mut groups) {
-        let slices = slices.remove(&group).unwrap_or_default();
-        spread(service, &group, endpoints, slices, &mut plan);
+    Dress {
+        name: service.meta.name().into(),
+        namespace: service.meta.namespace().into(),
+        labels,
+        owner: Owner::controller(&SERVICES, &service.meta).tree(),
     }
-    reuse(&mut plan);
-    plan
 }
 
 /// Every group with its endpoints by uid; a placeholder group without endpoints where there are none.
-fn desired(
-    service: &ServiceFacts,
-    pods: &[Arc<PodFacts>],
-    zone: &dyn Fn(&str) -> Option<String>,
-) -> BTreeMap<Group, BTreeMap<Arc<str>, Tree>> {
-    let mut groups: BTreeMap<Group, BTreeMap<Arc<str>, Tree>> = BTreeMap::new();
+fn desired(service: &ServiceFacts, pods: &[Arc<PodFacts>], zone: &dyn Fn(&str) -> Option<String>) -> Desired {
+    let mut groups = Desired::new();
     for address_type in address_types(service) {
         let before = groups.len();
         for pod in pods {
@@ -72,7 +53,7 @@ fn desired(
             groups.entry(group).or_default().insert(pod.meta.uid.clone(), endpoint);
         }
         if groups.len() == before {
-            groups.insert(Group { address_type, ports: Vec::new() }, BTreeMap::new());
+            groups.insert(Group { address_type, ports: Vec::new() }, Default::default());
         }
     }
     groups
@@ -104,134 +85,11 @@ fn endpoint(service: &ServiceFacts, pod: &PodFacts, address: &str, zone: &dyn Fn
     endpoint
 }
 
-/// `None` if the slice is of no form this controller writes.
-fn group_of(slice: &Tree) -> Option<Group> {
-    let address_type = match slice["addressType"].as_str()? {
-        "IPv4" => "IPv4",
-        "IPv6" => "IPv6",
-        _ => return None,
-    };
-    let port = |tree: &Tree| {
-        Some(Port {
-            name: tree["name"].as_str().unwrap_or_default().into(),
-            protocol: tree["protocol"].as_str().unwrap_or("TCP").into(),
-            port: tree["port"].as_u64()?.try_into().ok()?,
-            app_protocol: tree["appProtocol"].as_str().map(Into::into),
-        })
-    };
-    let ports: Option<Vec<Port>> = slice["ports"].as_array().into_iter().flatten().map(port).collect();
-    let mut ports = ports?;
-    ports.sort();
-    Some(Group { address_type, ports })
-}
-
-fn uid_of(endpoint: &Tree) -> Option<&str> {
-    endpoint["targetRef"]["uid"].as_str()
-}
-
-/// Keeps endpoints where they are, then fills slices that change anyway, then others with room, then new ones.
-fn spread(
-    service: &ServiceFacts,
-    group: &Group,
-    mut missing: BTreeMap<Arc<str>, Tree>,
-    slices: Vec<Tree>,
-    plan: &mut Plan,
-) {
-    let mut kept: Vec<(Tree, Vec<Tree>, bool)> = Vec::new();
-    for slice in slices {
-        let found = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let wanted: Vec<Tree> = found.iter().filter_map(|e| missing.remove(uid_of(e)?)).collect();
-        let changed = wanted.len() != found.len() || !wanted.iter().zip(found).all(|(a, b)| meaning::same(a, b));
-        kept.push((slice, wanted, changed));
-    }
-    // Those to be written first; among equals the fullest, so that slices fill up.
-    kept.sort_by_key(|(_, endpoints, changed)| (!changed, std::cmp::Reverse(endpoints.len())));
-    let mut missing = missing.into_values();
-    for (_, endpoints, changed) in &mut kept {
-        let room = ENDPOINTS_PER_SLICE.saturating_sub(endpoints.len());
-        let before = endpoints.len();
-        endpoints.extend(missing.by_ref().take(room));
-        *changed |= endpoints.len() > before;
-    }
-    let mut rest: Vec<Tree> = missing.collect();
-    let mut any = false;
-    let all_empty = kept.iter().all(|(_, endpoints, _)| endpoints.is_empty()) && rest.is_empty();
-    for (slice, endpoints, changed) in kept {
-        // One empty slice stays as a placeholder, if there is nothing else.
-        if endpoints.is_empty() && (!all_empty || any) {
-            plan.delete.push(slice);
-            continue;
-        }
-        any = true;
-        let dressed = dressed(service, slice.clone(), group, endpoints);
-        if changed || !meaning::same(&dressed, &slice) {
-            plan.update.push(dressed);
-        }
-    }
-    while !rest.is_empty() || !any {
-        let tail = rest.split_off(rest.len().min(ENDPOINTS_PER_SLICE));
-        let endpoints = std::mem::replace(&mut rest, tail);
-        let new = json!({
-            "apiVersion": ENDPOINT_SLICES.api_version(), "kind": ENDPOINT_SLICES.kind, "addressType": group.address_type,
-            "metadata": {"generateName": format!("{}-", service.meta.name()), "namespace": service.meta.namespace()},
-        });
-        plan.create.push(dressed(service, new, group, endpoints));
-        any = true;
-    }
-}
-
-/// The slice with everything that comes from the Service, its ports and these endpoints.
-fn dressed(service: &ServiceFacts, mut slice: Tree, group: &Group, endpoints: Vec<Tree>) -> Tree {
-    let mut labels: serde_json::Map<String, Value> =
-        service.meta.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-    labels.remove(HEADLESS);
-    labels.insert(SERVICE_NAME.into(), service.meta.name().into());
-    labels.insert(MANAGED_BY.into(), MANAGER.into());
-    if service.headless {
-        labels.insert(HEADLESS.into(), "".into());
-    }
-    let metadata = meta::metadata_mut(&mut slice);
-    metadata.insert("labels".into(), labels.into());
-    metadata.insert("ownerReferences".into(), json!([Owner::controller(&SERVICES, &service.meta).tree()]));
-    slice["ports"] = group.ports.iter().map(port_tree).collect();
-    slice["endpoints"] = endpoints.into();
-    slice
-}
-
-fn port_tree(port: &Port) -> Tree {
-    let mut tree = json!({"name": port.name, "protocol": port.protocol, "port": port.port});
-    if let Some(app_protocol) = &port.app_protocol {
-        tree["appProtocol"] = (**app_protocol).into();
-    }
-    tree
-}
-
-/// Writes a slice anew instead of deleting it and making another: readers then never see neither.
-fn reuse(plan: &mut Plan) {
-    let mut spare: HashMap<String, Vec<Tree>> = HashMap::new();
-    for slice in std::mem::take(&mut plan.delete) {
-        spare.entry(slice["addressType"].to_string()).or_default().push(slice);
-    }
-    for mut new in std::mem::take(&mut plan.create) {
-        match spare.get_mut(&new["addressType"].to_string()).and_then(Vec::pop) {
-            Some(old) => {
-                let mut metadata = old["metadata"].clone();
-                for field in ["labels", "ownerReferences"] {
-                    metadata[field] = new["metadata"][field].clone();
-                }
-                new["metadata"] = metadata;
-                plan.update.push(new);
-            }
-            None => plan.create.push(new),
-        }
-    }
-    plan.delete = spare.into_values().flatten().collect();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{pod, project};
+    use coracle_proto::meta;
 
     fn service(spec: Tree) -> ServiceFacts {
         project(
