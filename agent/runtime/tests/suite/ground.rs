@@ -174,7 +174,9 @@ impl Ground {
         let unique = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default().trim_matches('.');
         let cgroup = format!("coracle-test-{unique}");
         let dir = folder.path().join("runtime");
-        std::fs::create_dir(&dir).expect("a folder");
+        for kind in ["containers", "sandboxes"] {
+            std::fs::create_dir_all(dir.join(kind)).expect("a folder");
+        }
         Ground { runtime, image_id, cgroup, store: dir.clone(), dir, _folder: Some(folder) }
     }
 

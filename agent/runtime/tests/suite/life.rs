@@ -37,6 +37,12 @@ pub async fn what_can_not_start_says_why(ground: &Ground) {
     ] {
         let id = ground.runtime.create_container(&sandbox.id, &ground.spec(&[command])).await.expect("a container");
         let error = ground.runtime.start_container(&id).await.expect_err("it can't start");
+        // What low-level runtimes built with an older Go say of a folder.
+        let older = "exec: \"/tmp\": permission denied";
+        let want = match &error {
+            RuntimeError::Start(why) if command == "/tmp" && why.ends_with(older) => older,
+            _ => want,
+        };
         assert!(matches!(&error, RuntimeError::Start(why) if why.ends_with(want)), "{error:?} wants {want}");
         let container = ground.runtime.container(&id).await.expect("it is there");
         let State::Exited { started_at, exit_code, message, .. } = container.state else {

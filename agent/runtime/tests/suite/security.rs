@@ -84,12 +84,12 @@ pub async fn seccomp_filters_what_it_should(ground: &Ground) {
 }
 
 pub async fn the_root_can_be_read_only(ground: &Ground) {
-    let script = "touch /tmp/x; echo $?; touch /dev/shm/x; echo $?";
+    let script = "touch /tmp/x 2>/dev/null; echo $?; touch /dev/shm/x; echo $?";
     let (_, out) = ground.run(&secured(ground, script, Security::default())).await;
     assert_eq!(out, "0\n0\n");
     let security = Security { read_only_root: true, ..Security::default() };
     let (_, out) = ground.run(&secured(ground, script, security)).await;
-    assert!(out.contains("Read-only file system\n1\n0\n"), "{out}");
+    assert_eq!(out, "1\n0\n");
 }
 
 pub async fn the_hosts_knobs_are_out_of_reach(ground: &Ground) {
