@@ -50,7 +50,8 @@ impl Informers {
         }
     }
 
-    /// Starts them all; the set's tasks end after `stop`.
+    /// Starts them all. They end after `stop`, or when the set of tasks is dropped.
+    #[must_use = "dropping the tasks ends them"]
     pub fn start(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         macro_rules! start {

@@ -103,6 +103,8 @@ impl<K: Key> WorkQueue<K> {
             let wake = {
                 let mut state = self.lock();
                 if state.closed {
+                    // Passed on, so that every waiting worker hears of it.
+                    self.shared.changed.notify_one();
                     return None;
                 }
                 state.promote(Instant::now());
@@ -145,12 +147,6 @@ impl<K: Key> WorkQueue<K> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Nothing is ready or being worked on; delayed keys may remain.
-    pub fn is_idle(&self) -> bool {
-        let state = self.lock();
-        state.ready.is_empty() && state.working.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
