@@ -83,7 +83,8 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     Change(Change),
-    /// Nothing else happened under the prefix up to this revision; sent now and then, and on demand of a quiet watch.
+    /// Nothing else happened under the prefix up to this revision. A quiet watch is told every few seconds
+    /// ([`crate::limits::PROGRESS_INTERVAL`]), if there is something new to tell.
     Progress(Revision),
 }
 

@@ -39,6 +39,8 @@ impl Default for HistoryLimits {
 
 /// How many transactions wait for the proposer before callers have to wait themselves.
 pub const PROPOSE_QUEUE: usize = 1024;
+/// How much all transactions on their way may hold together; who comes later waits.
+pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 /// The most transactions in one Raft entry.
 pub const BATCH_TXNS: usize = 256;
 /// A batch that has reached this size takes no further transaction.

@@ -4,6 +4,7 @@ use super::open::OpenError;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The layout below the directory. Another number means another program wrote it.
@@ -18,7 +19,7 @@ pub struct Dir {
 impl Dir {
     pub fn open(path: &Path) -> Result<Dir, OpenError> {
         let doing = |what: &str| OpenError::io(format!("{what} {}", path.display()));
-        fs::create_dir_all(path).map_err(doing("create"))?;
+        create(path).map_err(doing("create"))?;
         let dir = Dir { path: path.to_owned(), _lock: hold(path)? };
         for part in [dir.log(), dir.snapshots()] {
             fs::create_dir_all(&part).map_err(OpenError::io(format!("create {}", part.display())))?;
@@ -61,6 +62,17 @@ impl Dir {
             }
             Err(error) => Err(OpenError::io(format!("read {}", path.display()))(error)),
         }
+    }
+}
+
+/// Only for its owner: what is stored may be secret.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        outcome => outcome,
     }
 }
 

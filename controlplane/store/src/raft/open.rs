@@ -77,6 +77,7 @@ struct Found {
 /// Reads and checks everything, and changes nothing but what an interrupted write left behind.
 fn find(path: &Path) -> Result<Found, OpenError> {
     let dir = Dir::open(path)?;
+    snapshot::remove_leftovers(&dir.snapshots()).map_err(OpenError::io("remove an unfinished snapshot".into()))?;
     let newest = snapshot::newest(&dir.snapshots()).map_err(OpenError::reading(&dir.snapshots()))?;
     let snapshot = match newest {
         Some((path, file)) => Some(file.read().map_err(OpenError::reading(&path))?),

@@ -18,6 +18,8 @@ const LEVEL: i32 = 1;
 /// The longest header; a membership of a few servers.
 const META_BYTES: usize = 64 * 1024;
 const SUFFIX: &str = "snap";
+/// Of a snapshot that is being written.
+const ASIDE: &str = "new";
 
 /// An open snapshot file, to be read from its beginning.
 pub struct SnapshotFile(pub File);
@@ -31,7 +33,7 @@ pub struct Content {
 /// Writes a snapshot and makes it the only one. Returns how long its content is before compression.
 pub fn write(dir: &Path, content: &Content) -> io::Result<(SnapshotFile, u64)> {
     let path = dir.join(name(&content.meta));
-    let aside = path.with_extension("new");
+    let aside = path.with_extension(ASIDE);
     let mut out = Summing { inner: BufWriter::new(File::create(&aside)?), sum: crc32fast::Hasher::new() };
     out.write_all(MAGIC)?;
     out.write_all(&[FORMAT])?;
@@ -50,28 +52,34 @@ pub fn write(dir: &Path, content: &Content) -> io::Result<(SnapshotFile, u64)> {
     Ok((SnapshotFile(File::open(&path)?), length))
 }
 
-/// The newest snapshot of a directory, if there is one. Leftovers of an interrupted write are removed.
+/// The newest snapshot of a directory, if there is one.
 pub fn newest(dir: &Path) -> io::Result<Option<(PathBuf, SnapshotFile)>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some(SUFFIX) => names.push(path),
-            Some("new") => fs::remove_file(&path)?,
-            _ => {}
-        }
-    }
+    let paths = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     // Names sort as their log ids do.
-    names.sort();
-    let Some(path) = names.pop() else { return Ok(None) };
+    let Some(path) = paths.into_iter().filter(|path| has_suffix(path, SUFFIX)).max() else { return Ok(None) };
     let file = SnapshotFile(File::open(&path)?);
     Ok(Some((path, file)))
+}
+
+/// Removes what an interrupted write left behind. Only while nobody writes.
+pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if has_suffix(&path, ASIDE) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn has_suffix(path: &Path, suffix: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == suffix)
 }
 
 fn remove_others(dir: &Path, keep: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path != keep && path.extension().is_some_and(|extension| extension == SUFFIX) {
+        if path != keep && has_suffix(&path, SUFFIX) {
             fs::remove_file(&path)?;
         }
     }

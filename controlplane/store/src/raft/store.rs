@@ -5,7 +5,7 @@ use super::machine::Machine;
 use super::open::{self, OpenError, RaftConfig};
 use super::proposer::{Proposer, Request};
 use super::waiting::Waiting;
-use crate::limits::{COMMIT_TIMEOUT, READ_TIMEOUT};
+use crate::limits::{COMMIT_TIMEOUT, IN_FLIGHT_BYTES, READ_TIMEOUT};
 use crate::replica::Replica;
 use crate::state::{Proposal, ProposalId};
 use crate::{Committed, Revision, Store, StoreError, Term, Txn, View, Watch, size};
@@ -16,7 +16,7 @@ use openraft::errors::RaftError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Dropping it ends it as well, but later: whoever opens the directory again should have closed it.
@@ -26,6 +26,8 @@ pub struct RaftStore {
     replica: Arc<Replica>,
     requests: mpsc::Sender<Request>,
     ids: Ids,
+    /// In bytes.
+    room: Semaphore,
     log_thread: Mutex<Option<JoinHandle<()>>>,
     snapshots: AbortOnDropHandle<()>,
 }
@@ -58,8 +60,9 @@ impl RaftStore {
         let requests = Proposer::start(raft.clone(), replica.clone(), waiting);
         let snapshots = AbortOnDropHandle::new(tokio::spawn(take_snapshots(raft.clone(), machine.clone())));
         let ids = Ids { origin: random(), next: AtomicU64::new(0) };
+        let room = Semaphore::new(IN_FLIGHT_BYTES);
         let log_thread = Mutex::new(Some(log_thread));
-        RaftStore { raft, machine, replica, requests, ids, log_thread, snapshots }
+        RaftStore { raft, machine, replica, requests, ids, room, log_thread, snapshots }
     }
 
     /// Ends everything in order. Whatever was acknowledged is durable without it; it only lets go of the directory.
@@ -113,11 +116,13 @@ fn random() -> u64 {
 #[async_trait]
 impl Store for RaftStore {
     async fn commit(&self, txn: Txn) -> Result<Committed, StoreError> {
-        size::check(&txn)?;
+        let bytes = size::check(&txn)?;
         self.serving()?;
         let (caller, outcome) = oneshot::channel();
         let request = Request { proposal: Proposal { id: self.ids.mint(), txn }, caller };
         let committed = async {
+            let permits = u32::try_from(bytes).expect("a transaction is far smaller than 4 GiB");
+            let _room = self.room.acquire_many(permits).await.expect("nobody closes the semaphore");
             self.requests.send(request).await.map_err(|_| self.gone("it takes no more writes"))?;
             outcome.await.unwrap_or_else(|_| Err(self.gone("the write was dropped")))
         };

@@ -116,7 +116,7 @@ impl Replica {
     }
 }
 
-/// The lock's poison is ignored: `apply` asserts only before it changes anything.
+/// The lock's poison is ignored: whatever can panic under it does so before anything is changed.
 mod parking {
     use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

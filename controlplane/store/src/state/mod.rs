@@ -11,6 +11,7 @@ pub use view::MapView;
 
 use crate::limits::HistoryLimits;
 use crate::{Action, Change, Committed, Entry, Expect, Op, Revision, Stamp, StoreError, Term, Txn};
+use bytes::Bytes;
 use history::History;
 use imbl::OrdMap;
 use std::sync::Arc;
@@ -123,47 +124,54 @@ impl State {
         Ok(())
     }
 
-    /// Carries out what [`State::check`] let through; cannot fail. A transaction that changes nothing takes no revision.
+    /// Carries out what [`State::check`] let through. A transaction that changes nothing takes no revision.
     fn write(&mut self, txn: &Txn, now: Millis) -> Committed {
         let next = Revision(self.revision.0 + 1);
+        // Nothing is changed before everything is worked out: a stamp that panics must not leave half a transaction.
+        let (changes, entries) = self.plan(txn, next);
+        if changes.is_empty() {
+            return Committed { revision: self.revision, entries };
+        }
+        for change in &changes {
+            match &change.after {
+                Some(after) => self.map.insert(after.key.clone(), after.clone()),
+                None => self.map.remove(&*change.key),
+            };
+        }
+        self.revision = next;
+        self.history.push(Record::new(next, now, changes));
+        Committed { revision: next, entries }
+    }
+
+    /// What the transaction changes at revision `next`, and what is answered for each of its operations.
+    fn plan(&self, txn: &Txn, next: Revision) -> (Vec<Change>, Vec<Option<Entry>>) {
         let mut changes = Vec::new();
         let mut entries = Vec::with_capacity(txn.ops.len());
         for op in &txn.ops {
             let before = self.map.get(&*op.key).cloned();
-            let entry = match &op.action {
-                Action::Check => before,
-                Action::Delete => {
-                    if before.is_some() {
-                        self.map.remove(&*op.key);
-                        changes.push(Change {
-                            revision: next,
-                            key: op.key.clone(),
-                            before: before.clone(),
-                            after: None,
-                        });
-                    }
-                    before
-                }
-                Action::Put(value) => {
-                    let after = Entry {
-                        key: before.as_ref().map_or_else(|| op.key.clone(), |entry| entry.key.clone()),
-                        value: (self.stamp)(value, next),
-                        created: before.as_ref().map_or(next, |entry| entry.created),
-                        modified: next,
-                    };
-                    self.map.insert(after.key.clone(), after.clone());
-                    let key = after.key.clone();
-                    changes.push(Change { revision: next, key, before, after: Some(after.clone()) });
-                    Some(after)
+            let after = match &op.action {
+                Action::Put(value) => Some(self.entry(op, value, before.as_ref(), next)),
+                Action::Delete if before.is_some() => None,
+                Action::Delete | Action::Check => {
+                    entries.push(before);
+                    continue;
                 }
             };
-            entries.push(entry);
+            entries.push(after.clone().or_else(|| before.clone()));
+            // The key of the entry before, so that a key's text is kept once however often it is written.
+            let key = before.as_ref().map_or_else(|| op.key.clone(), |entry| entry.key.clone());
+            changes.push(Change { revision: next, key, before, after });
         }
-        if !changes.is_empty() {
-            self.revision = next;
-            self.history.push(Record::new(next, now, changes));
+        (changes, entries)
+    }
+
+    fn entry(&self, op: &Op, value: &Bytes, before: Option<&Entry>, next: Revision) -> Entry {
+        Entry {
+            key: before.map_or_else(|| op.key.clone(), |entry| entry.key.clone()),
+            value: (self.stamp)(value, next),
+            created: before.map_or(next, |entry| entry.created),
+            modified: next,
         }
-        Committed { revision: self.revision, entries }
     }
 
     /// The answer to a proposal that was applied before. What the history has forgotten is told as it can be known now.

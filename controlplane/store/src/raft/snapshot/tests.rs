@@ -56,5 +56,6 @@ fn what_an_interrupted_write_left_is_removed() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::write(dir.path().join("00000000000000000009-00000000000000000009.new"), "half").expect("it can be written");
     assert!(newest(dir.path()).expect("it can be listed").is_none());
+    remove_leftovers(dir.path()).expect("it can be listed");
     assert_eq!(fs::read_dir(dir.path()).expect("it can be listed").count(), 0);
 }

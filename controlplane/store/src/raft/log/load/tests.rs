@@ -4,7 +4,7 @@ use crate::raft::log_id;
 use crate::state::Millis;
 use openraft::EntryPayload;
 
-/// The records of an entry that holds nothing, padded with its membership of pieces by `length` blank proposals.
+/// The records of an entry as the writer makes them.
 fn records(
     term: u64,
     index: u64,
@@ -25,6 +25,8 @@ fn normal(length: usize) -> EntryPayload<Command, u64, openraft::BasicNode> {
     let batch = Batch { at: Millis(0), proposals: vec![crate::state::Proposal { id, txn }] };
     EntryPayload::Normal(batch.encode().expect("it fits"))
 }
+
+type Change = Box<dyn FnOnce(&Disk)>;
 
 /// A log with three entries, the last of several pieces, as `change` leaves it; then it is opened.
 fn opened(mark: u64, change: impl FnOnce(&Disk)) -> Result<Loaded, String> {
@@ -90,7 +92,7 @@ fn a_hole_a_strange_format_and_a_wrong_order_are_damage() {
         move |disk: &Disk| records.iter().for_each(|(key, piece)| disk.put(key, piece).expect("the disk works"))
     };
     let newer = EntryPayload::Normal(Command(vec![9, 9, 9].into()));
-    let cases: [(&str, Box<dyn FnOnce(&Disk)>); 5] = [
+    let cases: [(&str, Change); 5] = [
         ("log entry 0 is missing", Box::new(remove(record::key(0, 0)))),
         ("log entry 1 is missing", Box::new(remove(record::key(1, 0)))),
         ("lacks piece", Box::new(remove(record::key(2, 1)))),
