@@ -54,7 +54,7 @@ pub fn logging(detached: bool) -> Result<()> {
         // Ctrl-C in this terminal is not for it.
         rustix::process::setsid().context("leaving the terminal")?;
     }
-    let default = if detached { "info" } else { "warn" };
+    let default = if detached { "info,openraft=warn" } else { "warn" };
     let filter = EnvFilter::try_from_env("CORACLE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!detached).init();
     Ok(())

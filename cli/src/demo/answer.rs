@@ -25,6 +25,12 @@ pub struct Demo {
     pub metrics: RefCell<Metrics>,
 }
 
+impl std::fmt::Display for Demo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
 impl Demo {
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
         let or = |names: &[&str], default: &str| {

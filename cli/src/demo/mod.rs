@@ -33,7 +33,11 @@ fn run() -> std::io::Result<()> {
         .build()?;
     let result = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
-        serve::serve(listener, Demo::from_env(|name| std::env::var(name).ok())).await
+        let demo = Demo::from_env(|name| std::env::var(name).ok());
+        println!("{demo} listens on port {port}");
+        let result = serve::serve(listener, demo).await;
+        println!("stopped");
+        result
     });
     // Burns that outlived the deadline are not waited for.
     runtime.shutdown_background();
