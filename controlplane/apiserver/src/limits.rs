@@ -4,8 +4,6 @@ use std::time::Duration;
 
 /// Bytes of a request body; upstream's limit.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
-/// How deep a JSON or YAML body may nest.
-pub const MAX_DEPTH: usize = 128;
 /// How often a read-modify-write is tried again after a conflict.
 pub const MAX_CONFLICT_RETRIES: usize = 5;
 /// How many random names are tried for `generateName`.

@@ -4,13 +4,16 @@ mod support;
 
 use async_trait::async_trait;
 use coracle_apiserver::node_streams::{NodeStream, NodeStreams};
-use coracle_proto::ApiError;
+use coracle_client::Patch;
 use coracle_proto::nodelink::stream_request::Kind;
 use coracle_proto::nodelink::{Channel, Data, ExecRequest, Exit, Frame, LogRequest, StreamRequest, frame};
+use coracle_proto::resource::PODS;
+use coracle_proto::{ApiError, ObjectKey};
+use serde_json::json;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
-use support::{Cluster, bound_pod, kubectls, prepared};
+use support::{Cluster, admin, bound_pod, kubectls, prepared};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -123,6 +126,8 @@ async fn fixture() -> Fixture {
     let registry = prepared(Arc::new(Here)).await;
     bound_pod(&registry, "p", "here").await;
     bound_pod(&registry, "away", "elsewhere").await;
+    let running = Patch::Merge(json!({"status": {"phase": "Running"}}));
+    admin(&registry).patch(&PODS, &ObjectKey::new("default", "p"), "status", running).await.expect("running");
     let cluster = Cluster::over(registry).await;
     let dir = tempfile::tempdir().expect("a directory");
     let config = cluster.kubeconfig(dir.path());

@@ -98,7 +98,7 @@ impl Registry {
 
 fn refused(user: &UserInfo, resource: &coracle_proto::Resource, asked: &Attributes<'_>, why: &str) -> ApiError {
     let sub = if asked.subresource.is_empty() { String::new() } else { format!("/{}", asked.subresource) };
-    let scope = if asked.namespace.is_empty() || !resource.namespaced {
+    let scope = if asked.namespace.is_empty() {
         "at the cluster scope".to_owned()
     } else {
         format!("in the namespace {:?}", asked.namespace)

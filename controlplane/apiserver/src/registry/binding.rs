@@ -3,7 +3,8 @@
 use super::replace::Part;
 use super::{Call, Registry, get};
 use crate::validate::{items, text};
-use coracle_proto::{ApiError, Object, Tree, meta, time};
+use coracle_proto::field::FieldError;
+use coracle_proto::{ApiError, Object, Tree, meta, name, time};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -11,9 +12,13 @@ impl Registry {
     pub(super) async fn bind(&self, call: &Call<'_>, binding: &Tree) -> Result<Object, ApiError> {
         let node = text(&binding["target"], "name");
         let kind = text(&binding["target"], "kind");
-        if node.is_empty() || !matches!(kind, "" | "Node") {
-            let why = coracle_proto::field::FieldError::required("target.name", "");
-            return Err(ApiError::invalid("", "Binding", &call.key.name, &[why]));
+        let wrong = match (kind, node) {
+            ("" | "Node", "") => Some(FieldError::required("target.name", "")),
+            ("" | "Node", _) => name::dns1123_subdomain(node).map(|why| FieldError::invalid("target.name", node, why)),
+            (other, _) => Some(FieldError::not_supported("target.kind", other, &["Node", "<empty>"])),
+        };
+        if let Some(wrong) = wrong {
+            return Err(ApiError::invalid("", "Binding", &call.key.name, &[wrong]));
         }
         let uid = meta::uid(binding);
         let now = time::render(Timestamp::now());

@@ -14,6 +14,8 @@ pub struct Filter {
     kind: &'static dyn ResourceType,
     labels: LabelSelector,
     fields: FieldSelector,
+    /// Texts that must stand in whatever matches, as JSON: an object without one need not be decoded.
+    needles: Vec<String>,
 }
 
 /// As little of an object as labels need.
@@ -42,7 +44,8 @@ impl Filter {
                 return Err(unsupported(kind, path));
             }
         }
-        Ok(Self { kind, labels, fields })
+        let needles = needles(&fields);
+        Ok(Self { kind, labels, fields, needles })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -64,6 +67,12 @@ impl Filter {
         if self.is_empty() {
             return true;
         }
+        if !self.needles.is_empty() {
+            let Ok(text) = std::str::from_utf8(value) else { return false };
+            if !self.needles.iter().all(|needle| text.contains(needle.as_str())) {
+                return false;
+            }
+        }
         if self.fields.is_empty() {
             return serde_json::from_slice::<Labelled>(value).is_ok_and(|o| self.labels.matches(&o.metadata.labels));
         }
@@ -84,6 +93,13 @@ impl Filter {
             (found == requirement.value) == requirement.equal
         })
     }
+}
+
+/// Numbers and booleans stand without quotes, and an empty value may be an absent one: those are not looked for.
+fn needles(fields: &FieldSelector) -> Vec<String> {
+    let quoted = |value: &str| !value.is_empty() && value.parse::<f64>().is_err() && value.parse::<bool>().is_err();
+    let wanted = fields.0.iter().filter(|r| r.equal && quoted(&r.value));
+    wanted.map(|r| Tree::from(r.value.as_str()).to_string()).collect()
 }
 
 fn unsupported(kind: &dyn ResourceType, path: &str) -> ApiError {
