@@ -11,8 +11,8 @@ use std::time::Duration;
 use world::faults::Faulty;
 use world::{NS, World, deployment, replica_set};
 
-/// Every number of writes up to this is tried as the moment of death.
-const CRASHES: usize = 24;
+/// Every number of writes up to this (or `CORACLE_CRASHES`) is tried as the moment of death.
+const CRASHES: usize = 12;
 
 fn crashes() -> usize {
     std::env::var("CORACLE_CRASHES").ok().and_then(|n| n.parse().ok()).unwrap_or(CRASHES)

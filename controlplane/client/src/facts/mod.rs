@@ -4,6 +4,7 @@ mod meta;
 mod node;
 mod pod;
 mod pod_constraints;
+mod pod_raw;
 mod requests;
 mod service;
 mod workload;

@@ -1,7 +1,7 @@
 //! A Node, as the scheduler and the node lifecycle see it.
 
 use super::meta::{RawMeta, decode, instant};
-use super::pod::RawCondition;
+use super::pod_raw::RawCondition;
 use super::requests::RawAmounts;
 use super::{Kind, Meta, Project, Requests};
 use coracle_proto::resource::NODES;

@@ -5,7 +5,7 @@ use coracle_client::{DeleteOptions, Patch, ResourceApi, WatchStream};
 use coracle_proto::{ApiError, ListOptions, Object, ObjectKey, ObjectList, Resource, Tree};
 use futures::StreamExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub struct Faulty {
@@ -16,15 +16,44 @@ pub struct Faulty {
     pub lag: Duration,
     /// After so many events a watch is too old.
     pub breaks_after: usize,
+    /// Why creations of a resource are refused.
+    refuse: fn(&Resource) -> Option<ApiError>,
+    refused: AtomicUsize,
+    relented: AtomicBool,
 }
 
 impl Faulty {
+    fn sound(api: Arc<dyn ResourceApi>) -> Self {
+        Self {
+            api,
+            writes: AtomicUsize::new(usize::MAX),
+            lag: Duration::ZERO,
+            breaks_after: usize::MAX,
+            refuse: |_| None,
+            refused: AtomicUsize::new(0),
+            relented: AtomicBool::new(false),
+        }
+    }
+
     pub fn dying_after(api: Arc<dyn ResourceApi>, writes: usize) -> Arc<Self> {
-        Arc::new(Self { api, writes: AtomicUsize::new(writes), lag: Duration::ZERO, breaks_after: usize::MAX })
+        Arc::new(Self { writes: AtomicUsize::new(writes), ..Self::sound(api) })
+    }
+
+    pub fn refusing(api: Arc<dyn ResourceApi>, refuse: fn(&Resource) -> Option<ApiError>) -> Arc<Self> {
+        Arc::new(Self { refuse, ..Self::sound(api) })
+    }
+
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Refuses nothing any more.
+    pub fn relent(&self) {
+        self.relented.store(true, Ordering::SeqCst);
     }
 
     pub fn lagging(api: Arc<dyn ResourceApi>, lag: Duration, breaks_after: usize) -> Arc<Self> {
-        Arc::new(Self { api, writes: AtomicUsize::new(usize::MAX), lag, breaks_after })
+        Arc::new(Self { lag, breaks_after, ..Self::sound(api) })
     }
 
     pub fn is_dead(&self) -> bool {
@@ -76,6 +105,10 @@ impl ResourceApi for Faulty {
         subresource: &str,
         body: Tree,
     ) -> Result<Object, ApiError> {
+        if let Some(e) = (self.refuse)(resource).filter(|_| !self.relented.load(Ordering::SeqCst)) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(e);
+        }
         self.write(self.api.create(resource, key, subresource, body)).await
     }
 
