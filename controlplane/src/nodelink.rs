@@ -146,9 +146,18 @@ impl NodeLink for Link {
             }
         });
         tokio::spawn(async move {
-            while let Some(Ok(frame)) = frames.next().await {
-                if from_agent.send(frame).await.is_err() {
-                    break;
+            loop {
+                match frames.message().await {
+                    Ok(Some(frame)) => {
+                        if from_agent.send(frame).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(status) => {
+                        tracing::debug!(node, stream_id, %status, "a stream from the node broke off");
+                        return;
+                    }
                 }
             }
         });
