@@ -26,6 +26,8 @@ pub const DRAIN: Duration = Duration::from_secs(2);
 pub const CGROUP_KILL: Duration = Duration::from_secs(5);
 /// From a shim's start to its word that the container runs or can't.
 pub const START: Duration = Duration::from_secs(120);
+/// What the agent adds to that before it gives up on the shim.
+pub const START_MARGIN: Duration = Duration::from_secs(10);
 /// Past the grace period, for SIGKILL to do its work.
 pub const STOP_MARGIN: Duration = Duration::from_secs(15);
 /// Messages from the launching child to its shim.

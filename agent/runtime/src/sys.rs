@@ -28,11 +28,20 @@ pub fn fork() -> nix::Result<Fork> {
 /// and both would survive `execve`.
 pub fn reset_signals() -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
         // Sound: the default action runs no code of ours.
         unsafe { sigaction(signal, &default) }?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
+
+/// Whether children that end are forgotten at once, or wait to be collected.
+pub fn ignore_children(ignored: bool) -> io::Result<()> {
+    let handler = if ignored { SigHandler::SigIgn } else { SigHandler::SigDfl };
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // Sound: neither runs code of ours.
+    unsafe { sigaction(Signal::SIGCHLD, &action) }?;
+    Ok(())
 }
 
 /// Closes every descriptor from 3 on but `kept`, right before `execve`.

@@ -61,6 +61,7 @@ suite! {
         containers_outlive_a_killed_agent,
         an_end_that_no_agent_saw_is_known,
         a_killed_shim_ends_its_container,
+        a_killed_nursery_is_replaced,
         records_outlive_the_agent,
         a_shim_is_small;
 }

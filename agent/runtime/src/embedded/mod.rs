@@ -6,6 +6,7 @@ mod files;
 mod follow;
 mod logs;
 mod namespaces;
+mod nursery;
 mod open;
 mod records;
 mod sandboxes;
@@ -25,6 +26,7 @@ use crate::{
 use async_trait::async_trait;
 use files::Files;
 use futures::stream::BoxStream;
+use nursery::Nursery;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub struct Embedded(Arc<Inner>);
 
 struct Inner {
     files: Files,
+    nursery: Nursery,
     shim_command: Vec<OsString>,
     cgroups: Cgroups,
     host: Host,

@@ -1,6 +1,7 @@
 //! Opening the runtime: what the host must have, and finding again what an earlier agent left running.
 
 use super::files::{CONTAINER, Files, SANDBOX};
+use super::nursery::Nursery;
 use super::records::{self, ContainerRecord, SandboxRecord};
 use super::table::Table;
 use super::{EmbeddedConfig, Inner, follow, io_failed, namespaces, sandboxes, wire};
@@ -36,6 +37,7 @@ pub fn open(config: EmbeddedConfig) -> Result<Arc<Inner>, RuntimeError> {
     cgroups.ensure_everywhere(&host.shim_cgroup, &Resources::default())?;
     let inner = Arc::new(Inner {
         files,
+        nursery: Nursery::new(config.shim_command.clone()),
         shim_command: config.shim_command,
         cgroups,
         host,

@@ -2,9 +2,9 @@
 
 use super::files::{SANDBOX, new_id};
 use super::records::SandboxRecord;
-use super::{Inner, blocking, broken, containers, io_failed, namespaces, start};
+use super::{Inner, blocking, broken, containers, io_failed, namespaces, nursery};
 use crate::durable::{self, Survives};
-use crate::shim::PAUSE_READY;
+use crate::shim::{PAUSE, PAUSE_READY};
 use crate::{Resources, RuntimeError, Sandbox, SandboxId, SandboxSpec};
 use jiff::Timestamp;
 use nix::unistd::Pid;
@@ -49,7 +49,7 @@ async fn run_now(
     let (path, spec) = (folder.to_owned(), record.spec.clone());
     blocking(move || namespaces::make(&path, &spec)).await?;
     if record.spec.share_pid && !record.spec.host_pid {
-        let pause = pause(inner, folder, &record).await?;
+        let pause = pause(inner, &record).await?;
         namespaces::pin_pid(folder, pause)?;
     }
     let (path, saved) = (folder.to_owned(), record.clone());
@@ -67,15 +67,11 @@ fn pause_cgroup(record: &SandboxRecord) -> String {
     format!("{}/pause-{}", record.spec.cgroup.trim_matches('/'), record.id.0)
 }
 
-async fn pause(inner: &Inner, folder: &Path, record: &SandboxRecord) -> Result<Pid, RuntimeError> {
-    let output = start::command(inner)
-        .arg("pause")
-        .arg(folder)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .await
-        .map_err(io_failed("starting a sandbox's first process"))?;
+async fn pause(inner: &Inner, record: &SandboxRecord) -> Result<Pid, RuntimeError> {
+    let mut command = nursery::shim_command(&inner.shim_command);
+    command.arg(PAUSE).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let failed = "starting a sandbox's first process";
+    let output = blocking(move || command.output().map_err(io_failed(failed))).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     let pid = text.trim().strip_prefix(PAUSE_READY).and_then(|rest| rest.trim().parse().ok()).map(Pid::from_raw);
     let pid = pid.ok_or_else(|| {

@@ -1,20 +1,15 @@
-//! Starting a container: a shim is spawned and says whether the container runs.
+//! Starting a container: a shim is born and says whether the container runs.
 
 use super::records::state_name;
-use super::wire::{self, Reader, Writer};
-use super::{Inner, broken, follow, io_failed};
+use super::{Inner, blocking, broken, follow, io_failed, wire};
 use crate::frame::Frame;
-use crate::limits::START;
+use crate::limits::{START, START_MARGIN};
 use crate::shim::job::{COMPLAINTS, EXIT};
 use crate::{ContainerId, RuntimeError, State};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Goes on to its end even if the caller gives up waiting.
@@ -33,16 +28,17 @@ async fn start_now(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeErr
         return Err(RuntimeError::WrongState { id: id.0, state, action: "started" });
     }
     let folder = inner.files.container(&id);
-    let (mut shim, mut reader, writer) = spawn(inner, &folder)?;
-    match timeout(START, reader.next()).await {
+    let (nursery, shims) = (Arc::clone(inner), folder.clone());
+    let stream = blocking(move || nursery.nursery.shim(&shims).map_err(io_failed("starting a shim"))).await?;
+    stream.set_nonblocking(true).map_err(io_failed("using the shim's socket"))?;
+    let (mut reader, writer) = wire::split(stream)?;
+    match timeout(START + START_MARGIN, reader.next()).await {
         Ok(Ok(Some(Frame::Started(started)))) => {
             follow::now_running(inner, &id, &started);
             let inner = Arc::clone(inner);
             tokio::spawn(async move {
                 follow::follow(&inner, id, reader).await;
                 drop(writer);
-                // Only so that it leaves no zombie.
-                let _ = shim.wait().await;
             });
             Ok(())
         }
@@ -63,41 +59,8 @@ async fn start_now(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeErr
             follow::settle(inner, &id).await;
             Err(error)
         }
-        Err(_) => {
-            shim.kill().await.map_err(io_failed("killing a shim"))?;
-            // Kills what it left.
-            follow::settle(inner, &id).await;
-            Err(RuntimeError::Start(format!("the container did not start within {} s", START.as_secs())))
-        }
+        Err(_) => Err(RuntimeError::Start("the shim does not answer".to_owned())),
     }
-}
-
-fn spawn(inner: &Inner, folder: &Path) -> Result<(Child, Reader, Writer), RuntimeError> {
-    let (ours, theirs) = UnixStream::pair().map_err(io_failed("making a socket for the shim"))?;
-    ours.set_nonblocking(true).map_err(io_failed("making a socket for the shim"))?;
-    let complaints = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.join(COMPLAINTS))
-        .map_err(io_failed("opening the shim's own log"))?;
-    let child = command(inner)
-        .arg("run")
-        .arg(folder)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(complaints)
-        .spawn()
-        .map_err(io_failed("starting a shim"))?;
-    let (reader, writer) = wire::split(ours)?;
-    Ok((child, reader, writer))
-}
-
-/// The shim's program, with nothing of the agent's environment.
-pub fn command(inner: &Inner) -> Command {
-    let mut words = inner.shim_command.iter();
-    let mut command = Command::new(words.next().map_or("coracle".as_ref(), |word| word.as_os_str()));
-    command.args(words).env_clear().current_dir("/");
-    command
 }
 
 /// The last thing a shim said that said nothing through its socket.

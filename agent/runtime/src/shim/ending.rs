@@ -7,7 +7,7 @@ use super::server::{FIRST, Server};
 use crate::OutputStream;
 use crate::durable::{self, Survives};
 use crate::frame::Frame;
-use crate::limits::{CGROUP_KILL, CLIENT_STALL, DRAIN};
+use crate::limits::{CGROUP_KILL, CLIENT_STALL, DRAIN, START};
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -57,6 +57,10 @@ impl Server {
                     self.phase = Phase::Clearing { since: now };
                     return self.clear(now, now);
                 }
+                if self.is_launching() && now >= self.begun + START {
+                    kill_children();
+                    return self.never_started(format!("it did not start within {} s", START.as_secs()));
+                }
                 Ok(())
             }
             Phase::Clearing { since } => self.clear(since, now),
@@ -75,13 +79,18 @@ impl Server {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let stop = self.stop.map(|stop| stop.at).filter(|_| matches!(self.phase, Phase::Following));
         let phase = match self.phase {
-            Phase::Following | Phase::Over => None,
+            Phase::Following => self.is_launching().then(|| self.begun + START),
+            Phase::Over => None,
             Phase::Clearing { .. } => Some(Instant::now() + EMPTYING),
             Phase::Telling { until } => Some(until),
         };
         let execs = self.processes.iter().filter(|(id, _)| **id != FIRST).filter_map(|(_, process)| process.ended_at);
         let execs: Vec<Instant> = execs.map(|at| at + DRAIN).collect();
         stop.into_iter().chain(phase).chain(execs)
+    }
+
+    fn is_launching(&self) -> bool {
+        self.processes.get(&FIRST).is_some_and(|first| first.outcome.is_none())
     }
 
     fn pursue_stop(&mut self, now: Instant) {
@@ -161,5 +170,13 @@ impl Server {
         }
         self.phase = Phase::Telling { until: Instant::now() + CLIENT_STALL };
         Ok(())
+    }
+}
+
+/// Launchers hang only in the kernel or on a dead file system; nothing else runs yet.
+fn kill_children() {
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid > 0) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }

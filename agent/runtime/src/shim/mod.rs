@@ -8,6 +8,7 @@ mod execs;
 pub mod job;
 mod launch;
 pub mod log_files;
+mod nursery;
 mod pause;
 mod payload;
 mod process;
@@ -19,21 +20,24 @@ mod terminal;
 
 pub use pause::PAUSE_READY;
 
+/// The subcommand's argument that starts the nursery.
+pub const NURSERY: &str = "nursery";
+/// That starts a sandbox's first process.
+pub const PAUSE: &str = "pause";
+
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What the hidden subcommand runs; `args` are those after it. Has to be called before the program starts a thread.
 ///
-/// `run <container's folder>` follows one container; its standard input is the agent's connection.
-/// `pause <pid file>` is the first process of a PID namespace that a pod's containers share.
+/// `nursery` forks a shim for whatever container the agent names on its standard input. `pause` is the first process of
+/// a PID namespace that a pod's containers share.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut args = args.into_iter();
-    let (what, path) = (args.next(), args.next().map(PathBuf::from));
-    let done = match (what.as_ref().and_then(|what| what.to_str()), path) {
-        (Some("run"), Some(path)) => setup::run(&path),
-        (Some("pause"), Some(path)) => pause::run(&path),
-        _ => Err(std::io::Error::other("usage: shim run <folder> | shim pause <folder>")),
+    let what = args.into_iter().next();
+    let done = match what.as_ref().and_then(|what| what.to_str()) {
+        Some(NURSERY) => nursery::run(),
+        Some(PAUSE) => pause::run(),
+        _ => Err(std::io::Error::other("usage: shim nursery | shim pause")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,12 +8,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::setsid;
 use std::io;
 use std::io::Write;
-use std::path::Path;
 
 /// What it writes to its standard output, followed by the namespace's first process, once that is there.
 pub const PAUSE_READY: &str = "pause";
 
-pub fn run(_folder: &Path) -> io::Result<()> {
+pub fn run() -> io::Result<()> {
     setsid()?;
     std::env::set_current_dir("/")?;
     // Nobody but SIGKILL ends it; SIGCHLD is waited for.

@@ -46,6 +46,7 @@ pub struct Server {
     pub(super) stop: Option<super::ending::Stop>,
     pub(super) phase: Phase,
     next: u32,
+    pub(super) begun: Instant,
 }
 
 /// What became ready.
@@ -84,6 +85,7 @@ impl Server {
             stop: None,
             phase: Phase::Following,
             next: FIRST + 1,
+            begun: Instant::now(),
         }
     }
 

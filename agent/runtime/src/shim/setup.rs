@@ -14,12 +14,12 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::setsid;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-pub fn run(folder: &Path) -> io::Result<()> {
-    let agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+/// In a fresh child of the nursery; `agent` is its connection to the agent, and its standard error goes where
+/// complaints belong.
+pub fn run(folder: &Path, agent: UnixStream) -> io::Result<()> {
     agent.set_nonblocking(true)?;
     terminal::let_go_but_errors()?;
     match setsid() {

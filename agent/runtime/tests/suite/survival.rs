@@ -109,6 +109,26 @@ pub async fn a_killed_shim_ends_its_container(ground: &Ground) {
     ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
 }
 
+/// Shims are forked by a process that may be gone.
+pub async fn a_killed_nursery_is_replaced(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let first = ground.started(&sandbox, &ground.spec(&["sleep", "1000"])).await;
+    let container = pid(&ground.runtime.container(&first).await.expect("it runs").state);
+    let nursery = parent(parent(container));
+    let name = std::fs::read_to_string(format!("/proc/{nursery}/comm")).expect("its name");
+    assert_eq!(name.trim(), "coracle-nursery");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(nursery), nix::sys::signal::Signal::SIGKILL).expect("kill -9");
+    let deadline = Instant::now() + PATIENCE;
+    while parent(parent(container)) == nursery {
+        assert!(Instant::now() < deadline, "it is gone");
+        tokio::task::yield_now().await;
+    }
+    let second = ground.started(&sandbox, &ground.shell("exit 12")).await;
+    assert_eq!(exit_code(&ground.ended(&second).await), 12);
+    assert!(matches!(ground.runtime.container(&first).await.expect("it is there").state, State::Running { .. }));
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
 /// Made but not started, or ended: known all the same, and damaged files are not overlooked.
 pub async fn records_outlive_the_agent(ground: &Ground) {
     let sandbox = ground.sandbox().await;
