@@ -1,7 +1,7 @@
 //! The connection to Docker and what it is told about sandboxes and containers.
 
 use super::cgroup::{self, Driver};
-use super::error::{engine, of, status, text};
+use super::error::{self, engine, of, status, text};
 use super::labels::{self, ContainerRecord};
 use super::{builtin, events, images, limits, spec, state};
 use crate::images::Digest;
@@ -89,10 +89,10 @@ impl Docker {
         let body = spec::sandbox(&self.owner, &self.pause_image, parent, spec);
         let name = spec::name(&["POD", &spec.pod.name, &spec.pod.namespace]);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let id = self.api.create_container(Some(options), body).await.map_err(|e| RuntimeError::Start(text(&e)))?.id;
+        let id = self.api.create_container(Some(options), body).await.map_err(error::start)?.id;
         if let Err(e) = self.api.start_container(&id, None::<StartContainerOptions>).await {
             self.delete(&id, true).await?;
-            return Err(RuntimeError::Start(text(&e)));
+            return Err(error::start(e));
         }
         Ok(self.sandbox(&SandboxId(id)).await?.0)
     }
@@ -142,7 +142,7 @@ impl Docker {
         let name = spec::name(&[&spec.name, &pod.pod.name, &pod.pod.namespace, &spec.attempt.to_string()]);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let created = self.api.create_container(Some(options), body).await;
-        created.map(|created| ContainerId(created.id)).map_err(|e| RuntimeError::Start(text(&e)))
+        created.map(|created| ContainerId(created.id)).map_err(error::start)
     }
 
     pub(super) async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -150,10 +150,7 @@ impl Docker {
         if container.state != State::Created {
             return Err(wrong_state(&container, "started"));
         }
-        self.api
-            .start_container(&id.0, None::<StartContainerOptions>)
-            .await
-            .map_err(|e| RuntimeError::Start(text(&e)))?;
+        self.api.start_container(&id.0, None::<StartContainerOptions>).await.map_err(error::start)?;
         if record.oom_score_adj < 0 {
             self.lower_oom_score(id, record.oom_score_adj).await?;
         }

@@ -15,6 +15,11 @@ pub fn of(what: &'static str, id: &str) -> impl FnOnce(Error) -> RuntimeError {
     }
 }
 
+/// A container or a command that could not be started.
+pub fn start(error: Error) -> RuntimeError {
+    RuntimeError::Start(super::state::without_noise(&text(&error)))
+}
+
 pub fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),

@@ -24,3 +24,11 @@ pub const LOG_FILE_SIZE: &str = "10m";
 pub const LOG_FILES: &str = "5";
 /// A seccomp profile on the node.
 pub const PROFILE_BYTES: u64 = 1 << 20;
+/// Lines on their way to a follower.
+pub const LOG_LINES: usize = 64;
+/// Times of lines that are remembered, to go on where Docker broke off.
+pub const LOG_NEIGHBOURS: usize = 64;
+/// Looks for the processes of a command that nobody listens to any more.
+pub const KILL_ROUNDS: usize = 5;
+/// One that is attached and does not read: Docker would hold the container up for it, so it is let go.
+pub const DEAF: Duration = Duration::from_secs(5);

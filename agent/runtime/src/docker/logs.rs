@@ -1,28 +1,140 @@
 //! A container's log through Docker's API.
 
 use super::error::{engine, of};
-use crate::{ContainerId, LogLine, LogQuery, OutputStream, RuntimeError};
+use super::{limits, state};
+use crate::{ContainerId, LogLine, LogQuery, OutputStream, RuntimeError, State};
+use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::query_parameters::{InspectContainerOptions, LogsOptionsBuilder};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 pub type Lines = BoxStream<'static, Result<LogLine, RuntimeError>>;
 
-pub async fn logs(docker: &bollard::Docker, id: &ContainerId, query: &LogQuery) -> Result<Lines, RuntimeError> {
+pub async fn logs(docker: &Docker, id: &ContainerId, query: &LogQuery) -> Result<Lines, RuntimeError> {
     docker.inspect_container(&id.0, None::<InspectContainerOptions>).await.map_err(of("container", &id.0))?;
-    let mut options = LogsOptionsBuilder::default().follow(query.follow).stdout(true).stderr(true).timestamps(true);
-    if let Some(since) = query.since {
+    let tail = query.tail_lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+    if !query.follow {
+        return Ok(read(docker, id, false, query.since, &tail));
+    }
+    let (to, lines) = mpsc::channel(limits::LOG_LINES);
+    tokio::spawn(follow(docker.clone(), id.clone(), query.since, tail, to));
+    Ok(ReceiverStream::new(lines).boxed())
+}
+
+/// One answer of Docker.
+fn read(docker: &Docker, id: &ContainerId, follow: bool, since: Option<Timestamp>, tail: &str) -> Lines {
+    let mut options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).timestamps(true);
+    if let Some(since) = since {
         // Whole seconds here, the rest is ours.
         options = options.since(i32::try_from(since.as_second()).unwrap_or(i32::MAX));
     }
-    let tail = query.tail_lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-    let since = query.since;
     let stream =
-        docker.logs(&id.0, Some(options.tail(&tail).build())).map(|output| output.map_err(engine).and_then(line));
-    Ok(stream.filter(move |line| std::future::ready(wanted(line, since))).boxed())
+        docker.logs(&id.0, Some(options.tail(tail).build())).map(|output| output.map_err(engine).and_then(line));
+    stream.filter(move |line| std::future::ready(wanted(line, since))).boxed()
+}
+
+/// Docker's own following ends early when files are rotated quickly, and sometimes before the last line. Then what was
+/// missed is read without following, which sees all files, until nothing is new; after that it is followed again.
+async fn follow(docker: Docker, id: ContainerId, since: Option<Timestamp>, tail: String, to: Listener) {
+    let mut reader = Reader { docker, id, since, to, place: Place::default() };
+    let Some(mut ended) = reader.has_ended().await else { return };
+    let mut following = true;
+    let mut tail = tail;
+    while let Some(new) = reader.pass(following && !ended, &tail).await {
+        if ended {
+            return;
+        }
+        tail = "all".to_owned();
+        following = !following && new == 0;
+        if following {
+            tokio::time::sleep(limits::LOOK_AGAIN).await;
+        }
+        // Looked at before the next pass: what is read after the end is all there is.
+        ended = match reader.has_ended().await {
+            Some(ended) => ended,
+            None => return,
+        };
+    }
+}
+
+type Listener = mpsc::Sender<Result<LogLine, RuntimeError>>;
+
+/// Reads one log again and again, and passes each line on once.
+struct Reader {
+    docker: Docker,
+    id: ContainerId,
+    since: Option<Timestamp>,
+    to: Listener,
+    place: Place,
+}
+
+impl Reader {
+    /// How many lines were new; `None` when nobody listens any more or Docker failed.
+    async fn pass(&mut self, follow: bool, tail: &str) -> Option<usize> {
+        let from = self.place.resume().or(self.since);
+        let mut lines = read(&self.docker, &self.id, follow, from, tail);
+        let mut count = 0;
+        loop {
+            let line = tokio::select! {
+                line = lines.next() => line,
+                () = self.to.closed() => return None,
+            };
+            let Some(line) = line else { return Some(count) };
+            let failed = line.is_err();
+            let new = line.as_ref().map_or(true, |line| self.place.is_new(line.at)) && wanted(&line, self.since);
+            if (new && self.to.send(line).await.is_err()) || failed {
+                return None;
+            }
+            count += usize::from(new);
+        }
+    }
+
+    /// `None` where it is gone.
+    async fn has_ended(&self) -> Option<bool> {
+        let found = self.docker.inspect_container(&self.id.0, None::<InspectContainerOptions>).await.ok()?;
+        let (container, _) = state::container(&found)?;
+        Some(matches!(container.state, State::Exited { .. }))
+    }
+}
+
+/// Which lines were seen. By their times, of which the last few are kept: two streams are written side by side, so
+/// neighbours may be out of order, and pieces of one long line have the same.
+#[derive(Debug, Default)]
+struct Place {
+    recent: VecDeque<Timestamp>,
+    /// Of those, what was not met again since reading was resumed.
+    again: Vec<Timestamp>,
+    floor: Option<Timestamp>,
+}
+
+impl Place {
+    /// From now on lines come that may have come before. Returns from when to ask, if there were any.
+    fn resume(&mut self) -> Option<Timestamp> {
+        self.again = self.recent.iter().copied().collect();
+        self.floor = self.again.iter().min().copied();
+        self.floor
+    }
+
+    fn is_new(&mut self, at: Timestamp) -> bool {
+        if self.floor.is_some_and(|floor| at < floor) {
+            return false;
+        }
+        if let Some(met) = self.again.iter().position(|seen| *seen == at) {
+            self.again.swap_remove(met);
+            return false;
+        }
+        if self.recent.len() == limits::LOG_NEIGHBOURS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(at);
+        true
+    }
 }
 
 fn wanted(line: &Result<LogLine, RuntimeError>, since: Option<Timestamp>) -> bool {
@@ -54,6 +166,25 @@ fn split_time(message: &Bytes) -> Option<(Timestamp, Bytes)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_come_again_are_known() {
+        let at = |n| Timestamp::from_second(n).unwrap();
+        let mut place = Place::default();
+        assert_eq!(place.resume(), None);
+        // Out of order, and two pieces of one line.
+        for n in [1, 2, 4, 3, 5, 5] {
+            assert!(place.is_new(at(n)));
+        }
+        assert_eq!(place.resume(), Some(at(1)));
+        let news: Vec<_> = [1, 2, 4, 3, 5, 5, 5, 6].into_iter().filter(|n| place.is_new(at(*n))).collect();
+        assert_eq!(news, [5, 6]);
+        for n in 10..10 + limits::LOG_NEIGHBOURS as i64 {
+            assert!(place.is_new(at(n)));
+        }
+        assert_eq!(place.resume(), Some(at(10)));
+        assert!(!place.is_new(at(7)), "older than all that is remembered");
+    }
 
     #[test]
     fn the_time_stands_before_the_line() {

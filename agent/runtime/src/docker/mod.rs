@@ -12,6 +12,7 @@ mod labels;
 mod limits;
 mod logs;
 mod pause;
+mod processes;
 mod runtime;
 mod session;
 mod spec;

@@ -18,6 +18,8 @@ pub fn pause_main() -> ExitCode {
 }
 
 fn pause() -> nix::Result<()> {
+    // What `ps` in the pod shows; by itself it would be the program's name.
+    let _only_for_people = rustix::thread::set_name(c"pause");
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);

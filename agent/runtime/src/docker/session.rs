@@ -1,7 +1,8 @@
 //! Running commands in a container and joining its own streams.
 
-use super::error::{engine, of, status, text};
-use super::limits;
+use super::error::{self, engine, of, status};
+use super::state::without_noise;
+use super::{limits, processes};
 use crate::{ContainerId, ExecSpec, OutputStream, RuntimeError, Session, TerminalSize};
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -9,7 +10,7 @@ use bollard::errors::Error;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder, WaitContainerOptions,
+    AttachContainerOptionsBuilder, InspectContainerOptions, ResizeContainerTTYOptionsBuilder, WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -41,8 +42,13 @@ pub async fn exec(docker: &Docker, id: &ContainerId, spec: &ExecSpec) -> Result<
     };
     let created = docker.create_exec(&id.0, config).await.map_err(|e| not_running(e, id, "used to run a command"))?;
     let start = StartExecOptions { detach: false, tty: spec.tty, output_capacity: None };
-    match docker.start_exec(&created.id, Some(start)).await.map_err(|e| RuntimeError::Start(text(&e)))? {
-        StartExecResults::Attached { output, input } => Ok(run(docker, Target::Exec(created.id), spec, output, input)),
+    match docker.start_exec(&created.id, Some(start)).await.map_err(error::start)? {
+        StartExecResults::Attached { mut output, input } => {
+            let control = Control { docker: docker.clone(), target: Target::Exec(created.id) };
+            let first = control.first_output(&mut output).await?;
+            let output = futures::stream::iter(first).chain(output).boxed();
+            Ok(run(control, spec, output, input, true))
+        }
         StartExecResults::Detached => Err(RuntimeError::Engine("Docker detached from a command".to_owned())),
     }
 }
@@ -56,7 +62,11 @@ pub async fn attach(docker: &Docker, id: &ContainerId, spec: &ExecSpec) -> Resul
         .build();
     let attached =
         docker.attach_container(&id.0, Some(options)).await.map_err(|e| not_running(e, id, "attached to"))?;
-    Ok(run(docker, Target::Container(id.0.clone()), spec, attached.output, attached.input))
+    let found =
+        docker.inspect_container(&id.0, None::<InspectContainerOptions>).await.map_err(of("container", &id.0))?;
+    let once = found.config.and_then(|config| config.stdin_once) == Some(true);
+    let control = Control { docker: docker.clone(), target: Target::Container(id.0.clone()) };
+    Ok(run(control, spec, attached.output, attached.input, once))
 }
 
 fn not_running(e: Error, id: &ContainerId, action: &'static str) -> RuntimeError {
@@ -69,34 +79,39 @@ fn not_running(e: Error, id: &ContainerId, action: &'static str) -> RuntimeError
 type Output = Pin<Box<dyn futures::Stream<Item = Result<LogOutput, Error>> + Send>>;
 type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
-fn run(docker: &Docker, target: Target, spec: &ExecSpec, output: Output, input: Input) -> Session {
+/// `ends_input`: the user's end of input is the program's. Docker would take it for the end of an attach otherwise.
+fn run(control: Control, spec: &ExecSpec, output: Output, input: Input, ends_input: bool) -> Session {
     let (output_in, output_out) = mpsc::channel(limits::SESSION_PIECES);
     let (resize_in, resize_out) = mpsc::channel(limits::RESIZES);
     let (exit_in, exit_out) = oneshot::channel();
+    let (ended_in, ended_out) = oneshot::channel::<()>();
     let stdin = spec.stdin.then(|| {
         let (stdin_in, stdin_out) = mpsc::channel(limits::SESSION_PIECES);
-        tokio::spawn(feed(stdin_out, input));
+        tokio::spawn(feed(stdin_out, input, ends_input, ended_out));
         stdin_in
     });
-    let control = Control { docker: docker.clone(), target };
     tokio::spawn(async move {
         if let Some(exit) = control.pump(output, output_in, resize_out).await {
             // The user may not care how it ended.
             let _unheard = exit_in.send(exit);
         }
+        drop(ended_in);
     });
     Session { stdin, output: output_out, resize: resize_in, exit: exit_out }
 }
 
-/// Until the user's end of input, which is then the program's.
-async fn feed(mut from: mpsc::Receiver<Bytes>, mut to: Input) {
+async fn feed(mut from: mpsc::Receiver<Bytes>, mut to: Input, ends_input: bool, ended: oneshot::Receiver<()>) {
     while let Some(bytes) = from.recv().await {
         if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
             return;
         }
     }
-    // A program that is gone needs no end of input.
-    let _gone = to.shutdown().await;
+    if ends_input {
+        // A program that is gone needs no end of input.
+        let _gone = to.shutdown().await;
+    }
+    // The connection's other direction goes on; this one must not be closed before.
+    let _session_over = ended.await;
 }
 
 impl Control {
@@ -107,30 +122,62 @@ impl Control {
         to: mpsc::Sender<(OutputStream, Bytes)>,
         mut resizes: mpsc::Receiver<TerminalSize>,
     ) -> Option<Result<i32, RuntimeError>> {
-        let mut refused = None;
-        let mut first = true;
         loop {
             tokio::select! {
                 piece = output.next() => match piece {
-                    None => break,
+                    None => return Some(self.exit_code().await),
                     Some(Err(e)) => return Some(Err(engine(e))),
                     Some(Ok(piece)) => {
-                        // Docker tells of a command that cannot be run in the command's own output.
-                        if std::mem::take(&mut first) && is_refusal(piece.as_ref()) {
-                            refused = Some(String::from_utf8_lossy(piece.as_ref()).trim().to_owned());
-                        } else if to.send(stream_of(piece)).await.is_err() {
-                            return self.abandon().await;
+                        if let Err(left) = self.pass_on(&to, stream_of(piece)).await {
+                            self.abandon().await;
+                            return left;
                         }
                     }
                 },
                 Some(size) = resizes.recv() => self.resize(size).await,
-                () = to.closed() => return self.abandon().await,
+                () = to.closed() => {
+                    self.abandon().await;
+                    return None;
+                }
             }
         }
-        Some(match refused {
-            Some(message) => Err(RuntimeError::Start(message)),
-            None => self.exit_code().await,
-        })
+    }
+
+    /// An attached user that does not read is let go, or the container would wait for it. A command may wait.
+    async fn pass_on(
+        &self,
+        to: &mpsc::Sender<(OutputStream, Bytes)>,
+        piece: (OutputStream, Bytes),
+    ) -> Result<(), Option<Result<i32, RuntimeError>>> {
+        let sent = match &self.target {
+            Target::Exec(_) => Ok(to.send(piece).await),
+            Target::Container(_) => tokio::time::timeout(limits::DEAF, to.send(piece)).await,
+        };
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_gone)) => Err(None),
+            Err(_late) => Err(Some(Err(RuntimeError::Engine(format!("nobody read for {:?}", limits::DEAF))))),
+        }
+    }
+
+    /// Docker tells of a command that cannot be run in the command's own output. Waits until it has started; returns what
+    /// it wrote by then.
+    async fn first_output(&self, output: &mut Output) -> Result<Option<Result<LogOutput, Error>>, RuntimeError> {
+        let Target::Exec(id) = &self.target else { return Ok(None) };
+        loop {
+            match tokio::time::timeout(limits::LOOK_AGAIN, output.next()).await {
+                Ok(Some(Ok(piece))) if is_refusal(piece.as_ref()) => {
+                    let message = String::from_utf8_lossy(piece.as_ref()).into_owned();
+                    return Err(RuntimeError::Start(without_noise(&message)));
+                }
+                Ok(first) => return Ok(first),
+                Err(_) => {}
+            }
+            let found = self.docker.inspect_exec(id).await.map_err(engine)?;
+            if found.pid.is_some_and(|pid| pid > 0) {
+                return Ok(None);
+            }
+        }
     }
 
     async fn resize(&self, size: TerminalSize) {
@@ -180,17 +227,15 @@ impl Control {
     }
 
     /// The user left: a command ends with that, a container does not. Docker has no call for it.
-    async fn abandon(&self) -> Option<Result<i32, RuntimeError>> {
-        let Target::Exec(id) = &self.target else { return None };
-        let found = self.docker.inspect_exec(id).await.ok()?;
-        let pid = found.pid.filter(|_| found.running == Some(true)).and_then(|pid| i32::try_from(pid).ok())?;
-        let pid = rustix::process::Pid::from_raw(pid)?;
-        let killed = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            .and_then(|fd| rustix::process::pidfd_send_signal(fd, rustix::process::Signal::KILL));
-        if let Err(e) = killed {
-            tracing::debug!(error = %e, "a command that nobody listens to had ended");
+    async fn abandon(&self) {
+        let Target::Exec(id) = &self.target else { return };
+        let found = match self.docker.inspect_exec(id).await {
+            Ok(found) => found,
+            Err(e) => return tracing::warn!(error = %e, "a command that nobody listens to is not found"),
+        };
+        if let Some(pid) = found.pid.filter(|pid| *pid > 0).and_then(|pid| i32::try_from(pid).ok()) {
+            processes::kill_session(pid);
         }
-        None
     }
 }
 

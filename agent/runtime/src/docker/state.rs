@@ -43,7 +43,7 @@ pub fn container(inspect: &ContainerInspectResponse) -> Option<(Container, Conta
 fn state(state: Option<&ContainerState>, created_at: Timestamp) -> State {
     let Some(state) = state else { return State::Created };
     let started_at = time(state.started_at.as_deref());
-    let message = state.error.clone().unwrap_or_default();
+    let message = without_noise(state.error.as_deref().unwrap_or_default());
     match state.status {
         Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING | Status::STOPPING) => State::Running {
             started_at: started_at.unwrap_or(created_at),
@@ -52,17 +52,27 @@ fn state(state: Option<&ContainerState>, created_at: Timestamp) -> State {
         // A start that failed leaves it "created", with the reason.
         Some(Status::CREATED) | Some(Status::EMPTY) | None if message.is_empty() => State::Created,
         _ => {
+            let finished_at = time(state.finished_at.as_deref()).or(started_at).unwrap_or(created_at);
             let exit_code = state.exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or(255);
             State::Exited {
-                started_at,
-                finished_at: time(state.finished_at.as_deref()).or(started_at).unwrap_or(created_at),
-                exit_code,
+                // Docker may note the start of a short life after its end.
+                started_at: started_at.map(|at| at.min(finished_at)),
+                finished_at,
+                exit_code: if started_at.is_some() { exit_code } else { NEVER_STARTED },
                 signal: ended_by(exit_code).filter(|_| started_at.is_some()),
                 oom_killed: state.oom_killed == Some(true),
                 message,
             }
         }
     }
+}
+
+/// As Kubernetes reports a container that could not be started.
+const NEVER_STARTED: i32 = 128;
+
+/// Docker ends what its lower layers said with the name of a class of errors.
+pub fn without_noise(message: &str) -> String {
+    message.trim().trim_end_matches(": unknown").to_owned()
 }
 
 /// Docker folds the signal into the code. A program that exits with such a code by itself cannot be told apart.
@@ -107,11 +117,12 @@ mod tests {
         let (one, two) = ("1970-01-01T00:00:10Z", "1970-01-01T00:00:20Z");
         assert_eq!(docker(Status::CREATED, 0, "", never, never), State::Created);
         assert_eq!(docker(Status::RUNNING, 0, "", one, never), State::Running { started_at: at(10), pid: 42 });
+        assert_eq!(docker(Status::EXITED, 3, "", two, one), exited(Some(at(10)), at(10), 3, None, ""));
         assert_eq!(docker(Status::EXITED, 3, "", one, two), exited(Some(at(10)), at(20), 3, None, ""));
         assert_eq!(docker(Status::EXITED, 143, "", one, two), exited(Some(at(10)), at(20), 143, Some(15), ""));
         assert_eq!(
-            docker(Status::CREATED, 127, "no such file", never, never),
-            exited(None, at(5), 127, None, "no such file")
+            docker(Status::CREATED, 127, "no such file: unknown", never, never),
+            exited(None, at(5), 128, None, "no such file")
         );
     }
 }
