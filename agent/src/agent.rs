@@ -65,9 +65,10 @@ impl Agent {
             services,
             events,
             statuses,
+            checkpoint: checkpoint.clone(),
             pulls: Semaphore::new(limits::PULLS_MAX),
         });
-        let (mut set, pods) = PodSet::new(context, checkpoint.clone());
+        let (mut set, pods) = PodSet::new(context);
         set.adopt().await?;
         tasks.spawn(set.run());
         Ok(AgentHandle { ready: is_ready, pods, tasks, checkpoint, data_dir: config.data_dir })

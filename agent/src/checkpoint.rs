@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Pod,
+    /// What this agent last told of a pod, whether or not the API heard it.
+    PodStatus,
     ConfigMap,
     Secret,
     Service,
@@ -26,11 +28,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Pod, Self::ConfigMap, Self::Secret, Self::Service, Self::EndpointSlice];
+    const ALL: [Self; 6] =
+        [Self::Pod, Self::PodStatus, Self::ConfigMap, Self::Secret, Self::Service, Self::EndpointSlice];
 
     const fn folder(self) -> &'static str {
         match self {
             Self::Pod => "pods",
+            Self::PodStatus => "statuses",
             Self::ConfigMap => "configmaps",
             Self::Secret => "secrets",
             Self::Service => "services",
@@ -67,8 +71,8 @@ impl Checkpoint {
         objects.filter_map(|entry| read_object(&entry.path())).collect()
     }
 
-    pub fn load_one(&self, kind: Kind, key: &ObjectKey) -> Option<Bytes> {
-        let path = self.path(kind, &file_name(key));
+    pub fn load_one(&self, kind: Kind, name: &str) -> Option<Bytes> {
+        let path = self.path(kind, name);
         path.exists().then(|| read_object(&path)).flatten()
     }
 
@@ -199,7 +203,7 @@ mod tests {
         checkpoint.follow(Kind::Secret, &Update::Synced(vec![a.clone(), b.clone()]));
         checkpoint.flush();
         let next = Checkpoint::open(folder.path().join("c")).expect("opens");
-        assert_eq!(next.load_one(Kind::Secret, &ObjectKey::new("d", "a")), Some(a));
+        assert_eq!(next.load_one(Kind::Secret, "d_a"), Some(a));
         let file = folder.path().join("c/secrets/d_a.json");
         assert_eq!(fs::metadata(&file).expect("is there").permissions().mode() & 0o777, 0o600);
         next.follow(Kind::Secret, &Update::Synced(vec![b.clone()]));

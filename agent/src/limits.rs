@@ -19,6 +19,8 @@ pub const WATCH_QUEUE: usize = 256;
 pub const OBJECTS_MAX: usize = 1024;
 /// Logs, execs and port-forwards at once.
 pub const STREAMS_MAX: usize = 256;
+/// How long a stream that ended waits for the other side to have seen it.
+pub const STREAM_DRAIN: Duration = Duration::from_secs(10);
 /// Frames of one stream that wait for the other side.
 pub const STREAM_QUEUE: usize = 32;
 /// Largest data frame.

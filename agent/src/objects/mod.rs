@@ -131,7 +131,7 @@ impl ObjectCache {
             tracing::warn!(limit = limits::OBJECTS_MAX, "too many config maps and secrets are in use on this node");
             return None;
         }
-        let known = self.checkpoint.load_one(id.kind.checkpoint(), &id.key);
+        let known = self.checkpoint.load_one(id.kind.checkpoint(), &file_name(&id.key));
         let first = known.map_or(Lookup::Unknown, |object| read(id.kind, &object));
         let (sender, value) = watch::channel(first);
         let task = tokio::spawn(follow(self.link.clone(), self.checkpoint.clone(), id.clone(), sender));

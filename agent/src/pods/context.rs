@@ -3,6 +3,7 @@
 use super::downward::NodeContext;
 use super::resources;
 use super::statuses::Statuses;
+use crate::checkpoint::Checkpoint;
 use crate::config::ClusterFacts;
 use crate::events::{Event, Events};
 use crate::link::Link;
@@ -34,6 +35,7 @@ pub struct Context {
     pub services: Services,
     pub events: Events,
     pub statuses: Statuses,
+    pub checkpoint: Checkpoint,
     /// Pulls at once.
     pub pulls: Semaphore,
 }

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::sandbox;
 use super::worker::{Adopted, Directive, Signals, Worker};
-use crate::checkpoint::{Checkpoint, Kind};
+use crate::checkpoint::Kind;
 use crate::error::AgentError;
 use crate::limits;
 use crate::link::{Target, Update, Watch};
@@ -39,7 +39,6 @@ struct Entry {
 /// The task's state.
 pub struct PodSet {
     context: Arc<Context>,
-    checkpoint: Checkpoint,
     workers: HashMap<String, Entry>,
     running: JoinSet<String>,
     /// What the runtime has and no pod claimed yet.
@@ -49,11 +48,10 @@ pub struct PodSet {
 }
 
 impl PodSet {
-    pub fn new(context: Arc<Context>, checkpoint: Checkpoint) -> (Self, Pods) {
+    pub fn new(context: Arc<Context>) -> (Self, Pods) {
         let (sender, stop) = mpsc::channel(1);
         let set = Self {
             context,
-            checkpoint,
             workers: HashMap::new(),
             running: JoinSet::new(),
             adopted: BTreeMap::new(),
@@ -72,7 +70,7 @@ impl PodSet {
         for container in self.context.runtime.containers().await? {
             self.adopted.entry(container.pod.uid.clone()).or_default().containers.push(container);
         }
-        for pod in self.checkpoint.load(Kind::Pod).iter().filter_map(parse) {
+        for pod in self.context.checkpoint.load(Kind::Pod).iter().filter_map(parse) {
             self.want(pod, false);
         }
         Ok(())
@@ -103,7 +101,7 @@ impl PodSet {
         if self.stopping.is_some() {
             return;
         }
-        self.checkpoint.follow(Kind::Pod, &update);
+        self.context.checkpoint.follow(Kind::Pod, &update);
         match update {
             Update::Synced(list) => {
                 let listed: Vec<Pod> = list.iter().filter_map(parse).collect();
@@ -142,7 +140,8 @@ impl PodSet {
         match done {
             Ok(uid) => {
                 self.workers.remove(&uid);
-                self.checkpoint.remove(Kind::Pod, uid);
+                self.context.checkpoint.remove(Kind::PodStatus, uid.clone());
+                self.context.checkpoint.remove(Kind::Pod, uid);
                 self.context.objects.prune();
             }
             Err(error) => tracing::error!(%error, "a pod's worker was interrupted"),

@@ -11,6 +11,7 @@ use super::plan::{self, Action};
 use super::report::Reporter;
 use super::state::{Ending, State, Step, Why};
 use super::status;
+use crate::checkpoint::Kind;
 use crate::limits;
 use crate::objects::needs;
 use crate::probes::{Checks, ProbeReport};
@@ -89,7 +90,10 @@ impl Worker {
         let pod = directives.borrow_and_update().pod.clone();
         let ids = needs(&pod);
         let held = ids.into_iter().filter_map(|id| context.objects.hold(&id).map(|held| (id, held))).collect();
-        let status = pod.status.clone().unwrap_or_default();
+        // What this agent last knew is newer than what the API was told.
+        let kept = context.checkpoint.load_one(Kind::PodStatus, pod.metadata.uid.as_deref().unwrap_or_default());
+        let kept = kept.and_then(|json| serde_json::from_slice(&json).ok());
+        let status: PodStatus = kept.or_else(|| pod.status.clone()).unwrap_or_default();
         let mut worker = Self {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             reporter: Reporter::start(context.link.clone(), &pod),

@@ -22,8 +22,8 @@ pub struct ProbeReport {
     pub kind: ProbeKind,
     /// `None`: a failure that reaches no threshold yet, worth an event.
     pub verdict: Option<Verdict>,
-    /// Of a failure.
-    pub message: String,
+    /// Of a failure; may be empty.
+    pub failure: Option<String>,
 }
 
 /// What probing needs.
@@ -109,7 +109,7 @@ impl Runner {
             let verdict = counter.count(answer.is_ok(), &self.settings);
             passed |= verdict == Some(Verdict::Passes);
             if verdict.is_some() || answer.is_err() {
-                let report = self.report(verdict, answer.err().unwrap_or_default());
+                let report = self.report(verdict, answer.err());
                 if self.context.reports.send(report).await.is_err() {
                     return;
                 }
@@ -126,8 +126,8 @@ impl Runner {
         }
     }
 
-    fn report(&self, verdict: Option<Verdict>, message: String) -> ProbeReport {
-        ProbeReport { container: self.container.name.clone(), id: self.id.clone(), kind: self.kind, verdict, message }
+    fn report(&self, verdict: Option<Verdict>, failure: Option<String>) -> ProbeReport {
+        ProbeReport { container: self.container.name.clone(), id: self.id.clone(), kind: self.kind, verdict, failure }
     }
 
     async fn probe_once(&self) -> Result<(), String> {

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use coracle_proto::ApiError;
 use coracle_proto::nodelink::{Channel, ExecRequest, Frame, frame};
 use coracle_runtime::{ExecSpec, OutputStream, RuntimeError, TerminalSize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tonic::Streaming;
 
 pub async fn serve(
     source: &Source,
     request: &ExecRequest,
     out: &Out,
-    incoming: Streaming<Frame>,
+    incoming: &mut Streaming<Frame>,
 ) -> Result<i32, ApiError> {
     let wanted = Wanted { namespace: &request.namespace, pod: &request.pod, uid: &request.uid };
     let container = find::running(source, &wanted, &request.container).await?;
@@ -31,10 +31,8 @@ pub async fn serve(
         source.runtime.exec(&container.id, &spec).await
     };
     let mut session = session.map_err(|e| refused(&e))?;
-    let (gone, left) = oneshot::channel();
-    let input = tokio::spawn(feed(incoming, session.stdin.take(), session.resize.clone(), gone));
-    let _input = tokio_util::task::AbortOnDropHandle::new(input);
-    tokio::pin!(left);
+    let input = feed(incoming, session.stdin.take(), session.resize.clone());
+    tokio::pin!(input);
     loop {
         tokio::select! {
             output = session.output.recv() => match output {
@@ -47,7 +45,7 @@ pub async fn serve(
                 None => break,
             },
             // The client went away: dropping the session ends the command.
-            _ = &mut left => return Ok(0),
+            () = &mut input => return Ok(0),
         }
     }
     let code = session.exit.await.map_err(|_| ApiError::internal("the command's end was not seen"))?;
@@ -58,12 +56,11 @@ fn refused(error: &RuntimeError) -> ApiError {
     ApiError::internal(error)
 }
 
-/// What the client sends, until its stream ends; then `gone` is dropped.
+/// Passes on what the client sends, until its stream ends.
 async fn feed(
-    mut incoming: Streaming<Frame>,
+    incoming: &mut Streaming<Frame>,
     mut stdin: Option<mpsc::Sender<Bytes>>,
     resize: mpsc::Sender<TerminalSize>,
-    gone: oneshot::Sender<()>,
 ) {
     while let Ok(Some(Frame { kind: Some(kind) })) = incoming.message().await {
         match kind {
@@ -84,5 +81,4 @@ async fn feed(
             _ => {}
         }
     }
-    drop(gone);
 }

@@ -20,7 +20,7 @@ pub async fn serve(
     source: &Source,
     request: &PortForwardRequest,
     out: &Out,
-    incoming: Streaming<Frame>,
+    incoming: &mut Streaming<Frame>,
 ) -> Result<i32, ApiError> {
     let wanted = Wanted { namespace: &request.namespace, pod: &request.pod, uid: &request.uid };
     let sandbox = find::sandbox(source, &wanted).await?;
@@ -30,13 +30,18 @@ pub async fn serve(
         ApiError::internal(format_args!("failed to connect to localhost:{port} inside the pod: dial tcp: {why}"))
     })?;
     let (reading, writing) = stream.into_split();
-    let input = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(to_pod(incoming, writing)));
-    from_pod(reading, out).await.map_err(|e| ApiError::internal(format_args!("reading from port {port}: {e}")))?;
-    drop(input);
-    Ok(0)
+    let failed = |e: io::Error| ApiError::internal(format_args!("reading from port {port}: {e}"));
+    let output = from_pod(reading, out);
+    tokio::pin!(output);
+    tokio::select! {
+        ended = &mut output => return ended.map(|()| 0).map_err(failed),
+        () = to_pod(incoming, writing) => {}
+    }
+    // The client has said all; the pod may still answer.
+    output.await.map(|()| 0).map_err(failed)
 }
 
-async fn to_pod(mut incoming: Streaming<Frame>, mut writing: OwnedWriteHalf) {
+async fn to_pod(incoming: &mut Streaming<Frame>, mut writing: OwnedWriteHalf) {
     while let Ok(Some(Frame { kind: Some(kind) })) = incoming.message().await {
         let done = match kind {
             frame::Kind::Data(data) if data.channel() == Channel::Stdin => {

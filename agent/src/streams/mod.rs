@@ -56,13 +56,13 @@ async fn one(link: &Link, source: &Source, id: String, request: StreamRequest, f
             return;
         }
     };
-    let StreamSide { frames, incoming } = side;
+    let StreamSide { frames, mut incoming } = side;
     let out = Out(frames);
     let served = match request.kind {
         _ if full => Err(ApiError::unavailable("too many streams are open on this node")),
         Some(Request::Log(request)) => logs::serve(source, &request, &out).await,
-        Some(Request::Exec(request)) => exec::serve(source, &request, &out, incoming).await,
-        Some(Request::PortForward(request)) => forward::serve(source, &request, &out, incoming).await,
+        Some(Request::Exec(request)) => exec::serve(source, &request, &out, &mut incoming).await,
+        Some(Request::PortForward(request)) => forward::serve(source, &request, &out, &mut incoming).await,
         None => Err(ApiError::bad_request("the stream is for nothing that this agent knows")),
     };
     let last = match served {
@@ -70,6 +70,12 @@ async fn one(link: &Link, source: &Source, id: String, request: StreamRequest, f
         Err(error) => frame::Kind::Error(error.to_status().to_string().into_bytes()),
     };
     out.send(last).await;
+    drop(out);
+    // Dropping the incoming half resets the stream, and what is still being sent would be lost with it.
+    let drained = async { while let Ok(Some(_)) = incoming.message().await {} };
+    if tokio::time::timeout(limits::STREAM_DRAIN, drained).await.is_err() {
+        tracing::debug!("the control plane did not close a stream that ended");
+    }
 }
 
 /// Frames to the control plane.

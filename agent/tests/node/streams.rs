@@ -39,7 +39,9 @@ fn named(kind: Kind) -> StreamRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_exec_and_port_forward() {
     let Some(ground) = ground().await else { return };
-    let script = "echo one; echo two >&2; trap 'exit 0' TERM; while :; do nc -l -s 127.0.0.1 -p 8080 -e /bin/busybox echo hello; done";
+    // The server listens on the pod's loopback only.
+    let script = "echo one; echo two >&2; mkdir /w; echo hello > /w/f; httpd -f -p 127.0.0.1:8080 -h /w & \
+        trap 'exit 0' TERM; wait";
     ground.run("web", json!({"containers": [{"name": "main", "sh": script}]}));
     let pod = ground.pod("web", is_ready).await;
     let uid = pod["metadata"]["uid"].as_str().expect("a uid").to_owned();
@@ -54,7 +56,7 @@ async fn logs_exec_and_port_forward() {
     };
     let all = loop {
         let all = read(&mut ground.control.open(named(Kind::Log(log(false, None)))).await).await;
-        if all.out.lines().count() == 2 {
+        if all.out.lines().count() >= 2 {
             break all;
         }
     };
@@ -88,8 +90,20 @@ async fn logs_exec_and_port_forward() {
 
     let port =
         |port: u32| PortForwardRequest { namespace: "default".into(), pod: "web".into(), uid: uid.clone(), port };
-    let said = read(&mut ground.control.open(named(Kind::PortForward(port(8080)))).await).await;
-    assert_eq!((said.out.as_str(), said.end), ("hello\n", Ok(0)));
+    let asked = async {
+        loop {
+            let mut ends = ground.control.open(named(Kind::PortForward(port(8080)))).await;
+            let data = Data { channel: Channel::Stdin.into(), bytes: b"GET /f HTTP/1.0\r\n\r\n".to_vec() };
+            ends.to_agent.send(Frame { kind: Some(frame::Kind::Data(data)) }).await.expect("it listens");
+            let said = read(&mut ends).await;
+            // It may not listen yet.
+            if said.end.is_ok() {
+                return said.out;
+            }
+        }
+    };
+    let said = tokio::time::timeout(crate::ground::PATIENCE, asked).await.expect("in time");
+    assert!(said.ends_with("hello\n"), "{said}");
     let closed = read(&mut ground.control.open(named(Kind::PortForward(port(9)))).await).await;
     assert!(
         closed.end.expect_err("nobody listens")["message"].as_str().is_some_and(|m| m.contains("connection refused"))

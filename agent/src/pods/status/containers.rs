@@ -3,7 +3,7 @@
 use crate::pods::backoff::go_duration;
 use crate::pods::plan::RestartPolicy;
 use crate::pods::resources::is_sidecar;
-use crate::pods::state::{ContainerState, Op, State};
+use crate::pods::state::{ContainerState, State};
 use coracle_runtime as runtime;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
@@ -68,7 +68,7 @@ impl Seen<'_> {
 
     fn crash_loop(&self, container: &Container, known: &ContainerState) -> Option<String> {
         let runtime::State::Exited { finished_at, .. } = known.last()?.state else { return None };
-        known.backoff.until(finished_at).filter(|until| *until > self.now || known.op == Some(Op::Starting))?;
+        known.backoff.until(finished_at).filter(|until| *until > self.now && known.op.is_none())?;
         let metadata = &self.pod.metadata;
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         Some(format!(

@@ -2,11 +2,12 @@
 
 use super::Worker;
 use crate::pods::backoff::Backoff;
+use crate::pods::env::container_named;
 use crate::pods::ops;
 use crate::pods::state::{ContainerState, Live, SandboxFacts, Setup};
 use coracle_runtime::{Container, Sandbox, State as RunState};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{Container as ApiContainer, PodStatus};
 
 /// What the runtime had of a pod when the agent started.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,7 @@ impl Worker {
             self.state.containers.entry(name).or_default().observe(container);
         }
         for (name, container) in &mut self.state.containers {
-            resume(name, container, &self.status);
+            resume(container_named(&self.pod, name), container, &self.status);
             let ended = container.attempts.iter().filter(|c| matches!(c.state, RunState::Exited { .. }));
             let ended: Vec<_> = ended.cloned().collect();
             for attempt in ended {
@@ -42,7 +43,7 @@ impl Worker {
 }
 
 /// A container that kept running is as ready as the API was last told, until its probes say otherwise.
-fn resume(name: &str, container: &mut ContainerState, status: &PodStatus) {
+fn resume(spec: Option<&ApiContainer>, container: &mut ContainerState, status: &PodStatus) {
     let Some(last) = container.last().cloned() else { return };
     container.backoff = Backoff::resumed(last.attempt, last.created_at);
     if !container.is_running() {
@@ -50,12 +51,12 @@ fn resume(name: &str, container: &mut ContainerState, status: &PodStatus) {
     }
     let told = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     let id = format!("coracle://{}", last.id.0);
-    let told = told.into_iter().find(|s| s.name == name && s.container_id.as_deref() == Some(id.as_str()));
+    let told = told.into_iter().find(|s| s.name == last.name && s.container_id.as_deref() == Some(id.as_str()));
     container.live = Live {
         id: Some(last.id),
         hooked: true,
-        startup_passed: told.is_some_and(|s| s.started == Some(true)),
-        passes: told.is_some_and(|s| s.ready),
+        startup_passed: spec.is_none_or(|c| c.startup_probe.is_none()) || told.is_some_and(|s| s.started == Some(true)),
+        passes: spec.is_none_or(|c| c.readiness_probe.is_none()) || told.is_some_and(|s| s.ready),
         kill: None,
     };
 }
@@ -87,10 +88,13 @@ mod tests {
                 "restartCount": 2, "containerID": id});
             serde_json::from_value(json!({"containerStatuses": [status]})).expect("a status")
         };
+        let probe = json!({"exec": {"command": ["true"]}});
+        let spec = json!({"name": "web", "startupProbe": probe, "readinessProbe": probe});
+        let spec: ApiContainer = serde_json::from_value(spec).expect("a container");
         for (id, ready) in [("coracle://c1", true), ("coracle://c0", false)] {
             let mut known = ContainerState::default();
             known.observe(container.clone());
-            resume("web", &mut known, &told(id));
+            resume(Some(&spec), &mut known, &told(id));
             assert_eq!((known.is_ready(), known.is_started(), known.next_attempt), (ready, ready, 3), "{id}");
             assert_eq!(known.backoff.delay().as_secs(), 20);
         }

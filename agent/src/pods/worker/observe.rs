@@ -72,8 +72,8 @@ impl Worker {
     pub(super) fn take_report(&mut self, report: ProbeReport) {
         let Some(container) = container_named(&self.pod, &report.container) else { return };
         let kind = report.kind;
-        if !report.message.is_empty() {
-            let message = format!("{} probe failed: {}", kind.name(), report.message);
+        if let Some(failure) = &report.failure {
+            let message = format!("{} probe failed: {failure}", kind.name());
             self.context.container_event(&self.pod, &report.container, true, "Unhealthy", message);
         }
         let Some(known) = self.state.containers.get_mut(&report.container) else { return };

@@ -1,6 +1,7 @@
 //! Telling the API, the events and this node's services what became of the pod.
 
 use super::Worker;
+use crate::checkpoint::Kind;
 use crate::pods::state::{Step, Why};
 use crate::pods::status;
 use crate::services::LocalState;
@@ -18,8 +19,20 @@ impl Worker {
         self.tell_services(is_ready(&next)).await;
         self.tell_backoffs(&next);
         self.reporter.set(&next);
+        self.keep(&next);
         self.context.statuses.put(&self.uid, next.clone());
         self.status = next;
+    }
+
+    /// For the next agent: what runs is as ready as it was last seen here.
+    fn keep(&self, next: &PodStatus) {
+        if *next == self.status {
+            return;
+        }
+        match serde_json::to_vec(next) {
+            Ok(json) => self.context.checkpoint.put(Kind::PodStatus, self.uid.clone(), json.into()),
+            Err(error) => tracing::warn!(%error, "a status could not be kept"),
+        }
     }
 
     /// A pod that the API lost has nobody to be told about; one that stops with its node comes back with it.
