@@ -3,17 +3,17 @@
 //! Times in leases and heartbeats are the node's own; only that they change counts, so its clock may be wrong.
 
 use crate::limits::{EVICTION_INTERVAL, LARGE_CLUSTER, SLOW_EVICTION_INTERVAL};
-use coracle_client::elapsed;
 use coracle_proto::{Tree, time};
 use jiff::Timestamp;
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The last sign of life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Health {
-    /// When we noticed it, by our clock.
-    pub(super) heard: Timestamp,
+    /// When we noticed it, on a clock that never jumps: a corrected time of day must not silence all nodes at once.
+    heard: Instant,
     sign: Sign,
 }
 
@@ -22,7 +22,7 @@ pub(super) type Sign = (Option<Timestamp>, Option<Timestamp>);
 
 impl Health {
     /// A node seen for the first time (by this process) gets the whole grace period.
-    pub(super) fn hear(before: Option<&Self>, sign: Sign, now: Timestamp) -> Self {
+    pub(super) fn hear(before: Option<&Self>, sign: Sign, now: Instant) -> Self {
         match before.filter(|before| before.sign == sign) {
             Some(before) => before.clone(),
             None => Self { heard: now, sign },
@@ -30,8 +30,8 @@ impl Health {
     }
 
     /// How long until it counts as silent; zero once it does.
-    pub(super) fn left(&self, grace: Duration, now: Timestamp) -> Duration {
-        grace.saturating_sub(elapsed(self.heard, now))
+    pub(super) fn left(&self, grace: Duration, now: Instant) -> Duration {
+        grace.saturating_sub(now.saturating_duration_since(self.heard))
     }
 }
 
@@ -84,15 +84,17 @@ mod tests {
 
     #[test]
     fn only_change_is_a_sign_of_life() {
-        let grace = Duration::from_secs(40);
-        let first = Health::hear(None, (Some(at(-9000)), None), at(0));
-        assert_eq!(first.left(grace, at(10)).as_secs(), 30);
-        let same = Health::hear(Some(&first), (Some(at(-9000)), None), at(39));
-        assert_eq!(same.left(grace, at(40)).as_secs(), 0);
-        let renewed = Health::hear(Some(&same), (Some(at(-8990)), None), at(50));
-        assert_eq!(renewed.left(grace, at(60)).as_secs(), 30);
-        let heartbeat = Health::hear(Some(&renewed), (Some(at(-8990)), Some(at(5))), at(80));
-        assert_eq!(heartbeat.left(grace, at(80)).as_secs(), 40);
+        let (grace, start) = (Duration::from_secs(40), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let left = |health: &Health, seconds| health.left(grace, after(seconds)).as_secs();
+        let first = Health::hear(None, (Some(at(-9000)), None), after(0));
+        assert_eq!(left(&first, 10), 30);
+        let same = Health::hear(Some(&first), (Some(at(-9000)), None), after(39));
+        assert_eq!(left(&same, 40), 0);
+        let renewed = Health::hear(Some(&same), (Some(at(-8990)), None), after(50));
+        assert_eq!(left(&renewed, 60), 30);
+        let heartbeat = Health::hear(Some(&renewed), (Some(at(-8990)), Some(at(5))), after(80));
+        assert_eq!(left(&heartbeat, 80), 40);
     }
 
     #[test]

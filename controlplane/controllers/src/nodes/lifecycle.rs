@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
 
 struct Lifecycle {
     context: Context,
     known: Mutex<HashMap<ObjectKey, Health>>,
     /// When the next node may be emptied.
-    next_eviction: Mutex<Timestamp>,
+    next_eviction: Mutex<Instant>,
 }
 
 pub(crate) async fn run(context: Context) {
@@ -39,11 +40,8 @@ pub(crate) async fn run(context: Context) {
         }
     });
     tokio::join!(informers.nodes.synced(), informers.node_leases.synced(), informers.pods.synced());
-    let controller = Lifecycle {
-        context: context.clone(),
-        known: Mutex::default(),
-        next_eviction: Mutex::new(Timestamp::UNIX_EPOCH),
-    };
+    let controller =
+        Lifecycle { context: context.clone(), known: Mutex::default(), next_eviction: Mutex::new(Instant::now()) };
     context.run(Arc::new(controller), queue).await;
 }
 
@@ -73,7 +71,7 @@ impl Controller for Lifecycle {
             return Ok(Next::Done);
         };
         let now = self.context.now();
-        let left = self.hear(key, &facts, now).left(self.context.config.node_grace, now);
+        let left = self.hear(key, &facts).left(self.context.config.node_grace, Instant::now());
         let node = object.tree()?;
         let reported: Vec<Tree> = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let silence = if left.is_zero() { health::unknown(&reported, facts.meta.created, now) } else { None };
@@ -96,7 +94,7 @@ impl Lifecycle {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, key: &ObjectKey, facts: &NodeFacts, now: Timestamp) -> Health {
+    fn hear(&self, key: &ObjectKey, facts: &NodeFacts) -> Health {
         let lease = self.context.informers.node_leases.get(&ObjectKey::new("kube-node-lease", &*key.name));
         // Our own writes change conditions too, but never a heartbeat.
         let heartbeat = facts.conditions.iter().filter_map(|c| c.heartbeat).max();
@@ -107,7 +105,7 @@ impl Lifecycle {
             let message = format!("Node {0} event: Registered Node {0} in Controller", key.name);
             self.context.events.normal(&Involved::of(&NODES, &facts.meta), "RegisteredNode", message);
         }
-        let health = Health::hear(before, sign, now);
+        let health = Health::hear(before, sign, Instant::now());
         known.insert(key.clone(), health.clone());
         health
     }
@@ -136,7 +134,7 @@ impl Lifecycle {
         conditions: &[Tree],
         now: Timestamp,
     ) -> Result<(), Error> {
-        let eviction = self.eviction(facts, conditions, now);
+        let eviction = self.eviction(facts, conditions);
         let Some(wanted) = taints::wanted(node, conditions, eviction, now) else { return Ok(()) };
         // The list is replaced as a whole. Conditions written just now have moved the revision on, so it is read again.
         let fresh = match self.context.api.get(&NODES, &facts.meta.key).await {
@@ -155,7 +153,7 @@ impl Lifecycle {
     }
 
     /// Takes its turn if the node is to be emptied and one may be now.
-    fn eviction(&self, facts: &NodeFacts, conditions: &[Tree], now: Timestamp) -> Eviction {
+    fn eviction(&self, facts: &NodeFacts, conditions: &[Tree]) -> Eviction {
         let Some(taint) = taints::evicting(conditions) else { return Eviction::Held };
         let nodes = self.context.informers.nodes.list();
         let is_ready = |n: &NodeFacts| n.meta.uid != facts.meta.uid && n.is_ready();
@@ -168,6 +166,7 @@ impl Lifecycle {
         if facts.taints.iter().any(|t| t.key == taint && t.effect == "NoExecute") {
             return Eviction::Held;
         }
+        let now = Instant::now();
         let mut next = self.next_eviction.lock().unwrap_or_else(PoisonError::into_inner);
         if *next > now {
             return Eviction::Held;
