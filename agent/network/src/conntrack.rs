@@ -3,7 +3,7 @@
 //! themselves.
 
 use crate::limits;
-use crate::{NetworkError, Protocol, Service, Services};
+use crate::{HostPort, NetworkError, Protocol, Service, Services};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol as TrackedProtocol, Tuple,
@@ -35,6 +35,26 @@ pub fn stale(before: &Services, after: &Services) -> Vec<Stale> {
     gone.chain(opened).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The flows of UDP to host ports that a pod gets, which went to the host itself until now.
+pub fn before_host_ports(ports: &[HostPort]) -> Vec<Stale> {
+    host_port_flows(ports, |_| None)
+}
+
+/// The flows of UDP to host ports that a pod had.
+pub fn after_host_ports(pod: Ipv4Addr, ports: &[HostPort]) -> Vec<Stale> {
+    host_port_flows(ports, |port| Some((pod, port.pod_port)))
+}
+
+fn host_port_flows(ports: &[HostPort], endpoint: impl Fn(&HostPort) -> Option<(Ipv4Addr, u16)>) -> Vec<Stale> {
+    let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
+    let flow = |port: &HostPort| Stale {
+        address: port.host_ip.filter(|address| !address.is_unspecified()),
+        port: port.host_port,
+        endpoint: endpoint(port),
+    };
+    udp.map(flow).collect()
+}
+
 fn ways(services: &Services) -> BTreeSet<Stale> {
     services.0.iter().flat_map(service_ways).collect()
 }
@@ -53,6 +73,9 @@ fn service_ways(service: &Service) -> impl Iterator<Item = Stale> {
 
 /// Makes the kernel forget those flows.
 pub fn forget(stale: &[Stale]) -> Result<(), NetworkError> {
+    if stale.is_empty() {
+        return Ok(());
+    }
     let io = |error: io::Error| NetworkError::Io {
         doing: "forgetting connections to vanished endpoints".into(),
         why: error.to_string(),

@@ -63,6 +63,8 @@ impl Node {
         // Also if they did not change: an earlier attempt may have stopped before this point.
         if !link.host_ports.is_empty() || before.is_some_and(|held| !held.host_ports.is_empty()) {
             self.apply().await?;
+            let stale = conntrack::before_host_ports(&link.host_ports);
+            blocking(move || conntrack::forget(&stale)).await?;
         }
         Ok(address)
     }
@@ -72,7 +74,11 @@ impl Node {
         self.links.remove_pod(&self.config, holding.address).await?;
         self.ledger.release(id);
         self.records.save_ledger(&self.ledger)?;
-        if holding.host_ports.is_empty() { Ok(()) } else { self.apply().await }
+        if holding.host_ports.is_empty() {
+            return Ok(());
+        }
+        self.apply().await?;
+        blocking(move || conntrack::forget(&conntrack::after_host_ports(holding.address, &holding.host_ports))).await
     }
 
     pub async fn set_services(&mut self, services: Services) -> Result<(), NetworkError> {
@@ -84,9 +90,7 @@ impl Node {
         self.dns.set_services(self.services.clone());
         self.apply().await?;
         let stale = conntrack::stale(&before, &self.services);
-        if !stale.is_empty() {
-            blocking(move || conntrack::forget(&stale)).await?;
-        }
+        blocking(move || conntrack::forget(&stale)).await?;
         self.table.open_ways().await
     }
 

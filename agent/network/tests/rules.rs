@@ -131,6 +131,13 @@ fn host_ports_come_before_node_ports() {
     insta::assert_snapshot!(added(vec![service], &bindings));
 }
 
+#[test]
+fn endpoints_that_lead_to_the_node_itself_are_left_out() {
+    let hostile = [[127, 0, 0, 1], [0, 0, 0, 0], [169, 254, 169, 254], [224, 0, 0, 1]];
+    let at = |address: [u8; 4]| Endpoint { address: address.into(), ..endpoint(2, true) };
+    assert_eq!(rules(vec![web(hostile.map(at).to_vec())], &[]), rules(vec![web(Vec::new())], &[]));
+}
+
 /// Of two services that claim one address, the first has it; DNS has its own whoever claims it.
 #[test]
 fn an_address_has_one_owner() {

@@ -136,9 +136,14 @@ fn port_chain(
     Some(chain)
 }
 
-/// The endpoints a policy leaves, each once, in an order that does not depend on the input's.
+/// The endpoints a policy leaves, each once, in an order that does not depend on the input's. Addresses that the API
+/// refuses for endpoints are left out here too: they would lead to the node itself, or to its provider's metadata.
 fn pick(endpoints: &[Endpoint], only_local: bool) -> Vec<Target> {
-    let chosen = endpoints.iter().filter(|endpoint| endpoint.local || !only_local);
+    let is_sound = |address: Ipv4Addr| {
+        !(address.is_unspecified() || address.is_loopback() || address.is_link_local() || address.is_multicast())
+    };
+    let allowed = endpoints.iter().filter(|endpoint| is_sound(endpoint.address));
+    let chosen = allowed.filter(|endpoint| endpoint.local || !only_local);
     let targets: BTreeSet<_> =
         chosen.map(|endpoint| Target { address: endpoint.address, port: endpoint.port }).collect();
     targets.into_iter().collect()

@@ -1,6 +1,6 @@
 //! What is refused: services without endpoints, at once and audibly, as kube-proxy does; and what would do harm.
 
-use super::render::{BY_PORT, BY_SERVICE, FORWARD, INPUT, OUTPUT, REFUSED_ADDRESSES, REFUSED_PORTS, group};
+use super::render::{BY_PORT, BY_SERVICE, FORWARD, INPUT, OUTPUT, REFUSED_ADDRESSES, REFUSED_PORTS, group, loopback};
 use super::ruleset::*;
 use crate::{Config, Protocol};
 
@@ -20,9 +20,15 @@ pub(super) fn chains(config: &Config) -> [(String, Chain); 5] {
     // Pods share one link with themselves only; a redirect could make them forget the way to the gateway.
     let redirect =
         Rule::of([Match::OutGroup(group(&config.id)).into(), Match::IcmpRedirect.into(), Verdict::Drop.into()]);
+    // As the chain `guard`, for where a changed destination leads; answers to the host's own requests pass before.
+    let guard = Rule::of([
+        Match::InGroup(group(&config.id)).into(),
+        Match::Destination { net: loopback(), inside: true }.into(),
+        Verdict::Drop.into(),
+    ]);
     [
         ("forward".into(), filter(FORWARD, [established()].into_iter().chain(forward).chain([unanswered()]).collect())),
-        ("input".into(), filter(INPUT, vec![established(), unanswered()])),
+        ("input".into(), filter(INPUT, vec![established(), guard, unanswered()])),
         ("output-filter".into(), filter(OUTPUT, vec![redirect, established(), unanswered()])),
         (UNANSWERED.into(), Chain::of(unanswered_rules(config))),
         (REFUSE.into(), Chain::of(refuse_rules())),

@@ -144,7 +144,7 @@ pub(crate) fn gateway(config: &Config) -> Ipv4Addr {
     config.pod_range.hosts().next().unwrap_or(config.pod_range.network())
 }
 
-fn loopback() -> Ipv4Net {
+pub(super) fn loopback() -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)
 }
 

@@ -116,6 +116,29 @@ fn host_ports_lead_to_their_pod() {
     });
 }
 
+/// A client that never stops sending follows a host port from pod to pod.
+#[test]
+fn udp_flows_follow_a_host_port() {
+    on_host(async |host| {
+        let world = host.world();
+        let network = host.start().await;
+        let socket = world.udp();
+        host.namespace.serve_udp(8053, "host");
+        let target = format!("{HOST}:8053");
+        assert_eq!(crate::namespace::ask(&socket, &target).expect("an answer"), format!("host {WORLD}"));
+        for name in ["a", "b"] {
+            let namespace = Namespace::new();
+            namespace.serve_udp(53, name);
+            let port = HostPort { protocol: Protocol::Udp, host_ip: None, host_port: 8053, pod_port: 53 };
+            let link = PodLink { id: name.into(), netns: namespace.path(), host_ports: vec![port] };
+            network.attach(&link).await.expect("an address");
+            assert_eq!(crate::namespace::ask(&socket, &target).expect("an answer"), format!("{name} {WORLD}"));
+            network.detach(name).await.expect("a pod less");
+        }
+        assert_eq!(crate::namespace::ask(&socket, &target).expect("an answer"), format!("host {WORLD}"));
+    });
+}
+
 #[test]
 fn a_new_sandbox_of_a_pod_takes_its_address_along() {
     on_host(async |host| {
@@ -143,11 +166,29 @@ fn pods_send_no_larger_packets_than_the_uplink_takes() {
     });
 }
 
-/// Prints the time a pod takes to connect; the bound is generous, for busy machines.
+/// A process was killed between making a pod's link and wiring it.
+#[test]
+fn a_half_wired_pod_is_wired_anew() {
+    on_host(async |host| {
+        let network = host.start().await;
+        host.namespace.ip("link add v2-test type veth peer name stray");
+        let (a, b) = (pod(&network, "a").await, pod(&network, "b").await);
+        b.namespace.serve_tcp(8080, "b");
+        assert_eq!(a.namespace.hear(&format!("{}:8080", b.address)), format!("b {}", a.address));
+        // Its default route was the last thing to come.
+        a.namespace.ip("route del default");
+        assert_eq!(network.attach(&a.link).await, Ok(a.address));
+        assert_eq!(a.namespace.hear(&format!("{}:8080", b.address)), format!("b {}", a.address));
+    });
+}
+
+/// Prints the times that starting and connecting take; the bound is generous, for busy machines.
 #[test]
 fn a_pod_connects_quickly() {
     on_host(async |host| {
+        let started = Instant::now();
         let network = host.start().await;
+        println!("start: {:?}", started.elapsed());
         let mut times = Vec::new();
         for number in 0..20 {
             let namespace = Namespace::new();

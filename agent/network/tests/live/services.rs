@@ -263,6 +263,8 @@ fn no_connection_fails_while_endpoints_change() {
 }
 
 fn connect_until(stop: &std::sync::atomic::AtomicBool) -> (usize, Vec<String>) {
+    // A long run needs more ports than there are, unless closed ones may be taken again.
+    std::fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1").expect("a setting");
     let (mut done, mut errors) = (0, Vec::new());
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
         let address = "10.43.0.1:80".parse().expect("an address");
