@@ -21,22 +21,21 @@ impl Records {
         Ok(Self(directory.to_owned()))
     }
 
-    /// The ledger as it was left. `alive` says whether pods of an earlier process may still be connected: then a damaged
-    /// record is an error, for their addresses must not be given out again; else (after a power cut) it is forgotten.
+    /// The ledger as an earlier process left it. Then its pods may still be connected, and a damaged record is an error,
+    /// for their addresses must not be given out again. `alive` is false where none can be (the first start, or a reboot):
+    /// what was held is free.
     pub fn ledger(&self, range: Ipv4Net, alive: bool) -> Result<Ledger, NetworkError> {
-        match self.read::<Ledger>(LEDGER) {
-            Ok(None) => Ok(Ledger::new(range)),
-            Ok(Some(ledger)) if ledger.range() == range => Ok(ledger),
-            Ok(Some(ledger)) if ledger.ids().next().is_none() || !alive => Ok(Ledger::new(range)),
-            Ok(Some(ledger)) => Err(NetworkError::Host {
+        if !alive {
+            return Ok(Ledger::new(range));
+        }
+        match self.read::<Ledger>(LEDGER)? {
+            None => Ok(Ledger::new(range)),
+            Some(ledger) if ledger.range() == range => Ok(ledger),
+            Some(ledger) if ledger.ids().next().is_none() => Ok(Ledger::new(range)),
+            Some(ledger) => Err(NetworkError::Host {
                 what: format!("pods hold addresses of {}, but the node's range is now {range}", ledger.range()),
                 fix: "start with the range they were made with, or remove the pods first".into(),
             }),
-            Err(why) if alive => Err(why),
-            Err(why) => {
-                tracing::warn!(error = %why, "the record of addresses is damaged and no pod is connected: forgotten");
-                Ok(Ledger::new(range))
-            }
         }
     }
 

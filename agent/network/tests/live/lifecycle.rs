@@ -97,6 +97,20 @@ fn a_damaged_record_is_an_error_while_pods_run_and_nothing_afterwards() {
 }
 
 #[test]
+fn another_range_waits_until_no_pod_holds_an_address_of_the_old() {
+    on_host(async |host| {
+        let network = host.start().await;
+        let _a = pod(&network, "a").await;
+        drop(network);
+        let moved = Config { pod_range: "10.42.7.0/24".parse().expect("a range"), ..host.config() };
+        let error = Network::start(moved).await.expect_err("a pod holds an address");
+        assert!(error.to_string().contains("pods hold addresses of 10.42.0.0/24"), "{error}");
+        let network = started_again(&host.config()).await;
+        assert_eq!(network.attached().await.expect("ids"), ["a"]);
+    });
+}
+
+#[test]
 fn a_start_that_fails_leaves_nothing() {
     on_host(async |host| {
         let before = picture(&host.namespace);

@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A network namespace that lives as long as this value.
 pub struct Namespace(File);
-/// What needs no waiting for an answer is over by then, however busy the machine; a lost SYN is sent again after 1 s and 3 s,
-/// an address that does not answer to ARP is given up after 3 s.
+/// What needs no waiting for an answer is over by then, however busy the machine; a lost SYN is sent again after 1 s and
+/// 3 s, an address that does not answer to ARP is given up after 3 s.
 pub const AT_ONCE: Duration = Duration::from_millis(2500);
 
 impl Namespace {

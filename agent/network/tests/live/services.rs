@@ -228,7 +228,8 @@ fn established_connections_outlive_their_endpoints_removal() {
     });
 }
 
-/// Endpoints change all the time while clients connect: every connection must succeed. `CORACLE_SWITCHES` sets how often.
+/// Endpoints change all the time while clients connect: every connection must succeed. `CORACLE_SWITCHES` sets how
+/// often.
 #[test]
 fn no_connection_fails_while_endpoints_change() {
     on_host(async |host| {
