@@ -51,7 +51,7 @@ spec:
 #[test]
 fn the_api_is_discovered() {
     with_each_version("discover", |kubectl, _| {
-        assert!(kubectl.ok(&["version"]).contains("Server Version: v1.33"));
+        assert!(kubectl.ok(&["version"]).contains("v1.33.0+coracle"));
         let resources = kubectl.ok(&["api-resources"]);
         for row in ["deployments", "deploy", "apps/v1", "configmaps", "cm", "coordination.k8s.io/v1"] {
             assert!(resources.contains(row), "{row} is missing in:\n{resources}");
@@ -234,7 +234,9 @@ fn forwards(kubectl: &Kubectl, ns: &str) {
     let mut command = kubectl.command(&["-n", ns, "port-forward", "pod/demo", ":8080"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("kubectl starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says where");
+    // Kept open: it goes on to say what it handles, and would end if nobody could hear it.
+    let mut said = BufReader::new(child.stdout.take().expect("piped"));
+    said.read_line(&mut line).expect("it says where");
     // "Forwarding from 127.0.0.1:40001 -> 8080"
     let address = line.split_whitespace().nth(2).unwrap_or_default().to_owned();
     for _ in 0..3 {
