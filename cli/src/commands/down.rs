@@ -60,6 +60,7 @@ async fn take_down(data_dir: &Path, progress: &Progress) -> Result<()> {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let agent = leaving.start(&cluster, nobody, pki.authority(), credentials).await?;
     agent.stop_all().await?;
+    coracle_runtime::remove_pod_cgroup(&node::cgroup(&cluster))?;
     node::forget_runtime(data_dir)?;
     progress.step("the pods have stopped");
     network.teardown().await?;
