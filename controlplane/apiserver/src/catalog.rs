@@ -32,10 +32,11 @@ pub struct Review {
 }
 
 /// Reviews, in the same order.
-pub static REVIEWS: [Review; 4] = [
+pub static REVIEWS: [Review; 5] = [
     review("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", "selfsubjectreview"),
     review("authentication.k8s.io", "tokenreviews", "TokenReview", "tokenreview"),
     review("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", "selfsubjectaccessreview"),
+    review("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", "selfsubjectrulesreview"),
     review("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", "subjectaccessreview"),
 ];
 

@@ -180,7 +180,9 @@ async fn wrong_tokens_and_nobody() {
 #[tokio::test]
 async fn paths_methods_and_media_types() {
     let cluster = Cluster::start().await;
-    let table: [(Method, &str, &[(&str, &str)], &str, u16); 16] = [
+    /// Method, path, headers, body, status.
+    type Row = (Method, &'static str, &'static [(&'static str, &'static str)], &'static str, u16);
+    let table: [Row; 16] = [
         (Method::GET, "/nonsense", &[], "", 404),
         (Method::GET, "/api/v2", &[], "", 404),
         (Method::GET, "/apis/nope.io/v1/things", &[], "", 404),

@@ -6,5 +6,5 @@ mod rules;
 mod signer;
 
 pub use authorise::{Attributes, Decision};
-pub use rules::public_path;
+pub use rules::{listed, public_path};
 pub use signer::{Claims, SignerError, TokenSigner};

@@ -1,7 +1,9 @@
 //! What the built-in identities may do, in the manner of upstream's bootstrap roles. RBAC will add to this, not replace it.
 
 use super::Attributes;
-use crate::user::{AUTHENTICATED, CONTROLLER_MANAGER, SCHEDULER, UserInfo};
+use crate::user::{AUTHENTICATED, CONTROLLER_MANAGER, MASTERS, SCHEDULER, UserInfo};
+use coracle_proto::Tree;
+use serde_json::json;
 
 /// As an RBAC rule; `*` is everything.
 struct Rule {
@@ -104,13 +106,34 @@ fn rule_allows(rules: &[Rule], asked: &Attributes<'_>) -> bool {
     })
 }
 
-pub fn allows(user: &UserInfo, asked: &Attributes<'_>) -> bool {
-    let own: &[Rule] = match user.name.as_str() {
+/// By name, for the components that come with the cluster.
+fn own_rules(user: &UserInfo) -> &'static [Rule] {
+    match user.name.as_str() {
         CONTROLLER_MANAGER => &CONTROLLER_RULES,
         SCHEDULER => &SCHEDULER_RULES,
         _ => &[],
-    };
-    rule_allows(own, asked) || (user.in_group(AUTHENTICATED) && rule_allows(&BASIC_RULES, asked))
+    }
+}
+
+pub fn allows(user: &UserInfo, asked: &Attributes<'_>) -> bool {
+    rule_allows(own_rules(user), asked) || (user.in_group(AUTHENTICATED) && rule_allows(&BASIC_RULES, asked))
+}
+
+/// Everything this user may do, as `SelfSubjectRulesReview` lists it. What the node authoriser would decide object by
+/// object is left out.
+pub fn listed(user: &UserInfo) -> (Vec<Tree>, Vec<Tree>) {
+    if user.in_group(MASTERS) {
+        let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+        return (vec![everything], vec![json!({"verbs": ["*"], "nonResourceURLs": ["*"]})]);
+    }
+    let basic: &[Rule] = if user.in_group(AUTHENTICATED) { &BASIC_RULES } else { &[] };
+    let one = |r: &Rule| json!({"verbs": r.verbs, "apiGroups": r.groups, "resources": r.resources});
+    let mut paths = PUBLIC_PATHS.to_vec();
+    if user.in_group(AUTHENTICATED) {
+        paths.extend(DISCOVERY_PATHS);
+    }
+    let resources = own_rules(user).iter().chain(basic).map(one).collect();
+    (resources, vec![json!({"verbs": ["get"], "nonResourceURLs": paths})])
 }
 
 /// Whether anyone may read this path.

@@ -2,6 +2,7 @@
 
 use super::dispatch::Asked;
 use super::negotiate::{As, Format};
+use super::query::Query;
 use super::respond::{self, Body};
 use super::table::Include;
 use crate::registry::Call;
@@ -26,11 +27,14 @@ pub fn options(asked: &Asked) -> Result<ListOptions, ApiError> {
     let query = &asked.query;
     let limit = query.number("limit")?.filter(|n| *n > 0).and_then(|n| usize::try_from(n).ok());
     Ok(ListOptions {
-        labels: query.labels()?,
-        fields: query.fields()?,
         limit,
         continue_token: Some(query.get("continue").to_owned()).filter(|t| !t.is_empty()),
         at: query.read_at()?,
-        ..ListOptions::default()
+        ..selection(query)?
     })
+}
+
+/// Of the options of a list only what selects.
+pub fn selection(query: &Query) -> Result<ListOptions, ApiError> {
+    Ok(ListOptions { labels: query.labels()?, fields: query.fields()?, ..ListOptions::default() })
 }

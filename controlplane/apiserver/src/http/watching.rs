@@ -5,13 +5,15 @@ use super::negotiate::{As, Format, Media};
 use super::read;
 use super::respond::{Body, BoxError, proto};
 use super::table::{self, Include};
-use crate::limits::{MAX_WATCH_TIMEOUT, WATCH_TIMEOUT};
+use crate::limits::{BOOKMARK_INTERVAL, MAX_WATCH_TIMEOUT, WATCH_TIMEOUT};
 use crate::registry::{Call, WatchFrom};
 use crate::resources::ResourceType;
 use bytes::Bytes;
 use coracle_client::WatchStream;
 use coracle_proto::api::ReadAt;
 use coracle_proto::field::FieldError;
+use coracle_proto::selector::FieldSelector;
+use coracle_proto::status::Reason;
 use coracle_proto::{ApiError, Object, WatchEvent};
 use futures::{StreamExt, stream};
 use http::header::CONTENT_TYPE;
@@ -20,37 +22,34 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use rand::Rng;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub async fn watch(
     asked: &Asked,
     call: &Call<'_>,
     place: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<Response<Body>, ApiError> {
-    let mut options =
-        read::options(asked).or_else(|error| if wants_initial(asked) { initial_options(asked) } else { Err(error) })?;
+    let mut options = read::selection(&asked.query)?;
     if !call.key.name.is_empty() {
-        let own = coracle_proto::selector::FieldSelector::one("metadata.name", &call.key.name);
-        options.fields.0.extend(own.0);
+        options.fields.0.extend(FieldSelector::one("metadata.name", &call.key.name).0);
     }
+    let from = start(asked)?;
     let encoder = Encoder {
         kind: call.kind,
         format: asked.format,
         include: Include::from_query(&asked.query)?,
         bookmarks: asked.query.flag("allowWatchBookmarks"),
         marks_initial: wants_initial(asked),
-        listing: true,
+        listing: matches!(from, WatchFrom::State(_)),
         headers: true,
+        last: Instant::now(),
     };
-    let from = start(asked)?;
-    let state = !matches!(from, WatchFrom::After(_));
     let events = match asked.registry.watch(call, &options, from).await {
         Ok(events) => events,
         // Clients look for this error in the stream.
-        Err(error) if error.reason == coracle_proto::status::Reason::Expired => stream::iter([Err(error)]).boxed(),
+        Err(error) if error.reason == Reason::Expired => stream::iter([Err(error)]).boxed(),
         Err(error) => return Err(error),
     };
-    let encoder = Encoder { listing: state, ..encoder };
     Ok(streamed(asked, events, encoder, place))
 }
 
@@ -59,19 +58,15 @@ fn wants_initial(asked: &Asked) -> bool {
     asked.query.flag("sendInitialEvents")
 }
 
-fn initial_options(asked: &Asked) -> Result<coracle_proto::ListOptions, ApiError> {
-    Ok(coracle_proto::ListOptions {
-        labels: asked.query.labels()?,
-        fields: asked.query.fields()?,
-        ..coracle_proto::ListOptions::default()
-    })
-}
-
 fn start(asked: &Asked) -> Result<WatchFrom, ApiError> {
     let query = &asked.query;
     let revision = query.revision()?;
-    if query.has("sendInitialEvents") && query.get("resourceVersionMatch") != "NotOlderThan" {
-        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+    let wrong = match (query.has("sendInitialEvents"), query.get("resourceVersionMatch")) {
+        (true, "NotOlderThan") | (false, "") => None,
+        (true, _) => Some("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+        (false, _) => Some("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+    };
+    if let Some(why) = wrong {
         let error = FieldError::forbidden("resourceVersionMatch", why);
         return Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]));
     }
@@ -129,6 +124,8 @@ struct Encoder {
     listing: bool,
     /// Of a table, not sent yet.
     headers: bool,
+    /// When the client last heard anything.
+    last: Instant,
 }
 
 impl Encoder {
@@ -140,14 +137,16 @@ impl Encoder {
             Ok(WatchEvent::Deleted(object)) => self.event("DELETED", &object),
             Ok(WatchEvent::Bookmark(revision)) => {
                 let first = std::mem::take(&mut self.listing);
-                let wanted = self.bookmarks && (!first || self.marks_initial);
-                if !wanted {
+                // Whoever has just had an event knows the revision well enough.
+                let due = if first { self.marks_initial } else { self.last.elapsed() >= BOOKMARK_INTERVAL };
+                if !self.bookmarks || !due {
                     return None;
                 }
                 self.tree("BOOKMARK", &self.bookmark(revision, first))
             }
             Err(error) => self.tree("ERROR", &error.to_status()),
         };
+        self.last = Instant::now();
         Some(written.unwrap_or_else(|error| {
             // The form may be at fault; JSON always can say so.
             line("ERROR", &error.to_status().to_string())

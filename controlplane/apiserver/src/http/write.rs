@@ -3,14 +3,14 @@
 use super::body::{self, Expected};
 use super::dispatch::Asked;
 use super::negotiate::{As, Format};
-use super::query::Query;
+use super::read;
 use super::respond::{self, Body};
 use super::table::Include;
 use crate::catalog::Review;
 use crate::registry::{Call, Deleted};
 use coracle_proto::schema::decode::FieldValidation;
 use coracle_proto::status::Reason;
-use coracle_proto::{ApiError, ListOptions, Object, Tree, meta};
+use coracle_proto::{ApiError, Object, Tree, meta};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -104,11 +104,7 @@ pub async fn delete_collection(asked: &Asked, call: &Call<'_>, incoming: Incomin
     }
     let bytes = body::read(&asked.headers, incoming).await?;
     let options = body::delete_options(&asked.headers, &bytes, &asked.query)?;
-    let list = selection(&asked.query)?;
+    let list = read::selection(&asked.query)?;
     let found = asked.registry.delete_collection(call, &list, &options).await?;
     respond::list(call.kind, &found, asked.format, Include::from_query(&asked.query)?)
-}
-
-fn selection(query: &Query) -> Result<ListOptions, ApiError> {
-    Ok(ListOptions { labels: query.labels()?, fields: query.fields()?, ..ListOptions::default() })
 }

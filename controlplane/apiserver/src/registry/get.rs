@@ -52,6 +52,9 @@ pub(super) fn served(call: &Call<'_>, entry: Entry) -> Result<Object, ApiError> 
 
 /// A tree that was never stored: a dry run, a converted object.
 pub(super) fn from_tree(tree: &Tree, revision: u64) -> Object {
-    let version = if revision == 0 { String::new() } else { revision.to_string() };
-    Object { revision, json: crate::stamp::canonical_at(tree, &version) }
+    let json = match revision {
+        0 => tree.to_string().into(),
+        _ => crate::stamp::canonical_at(tree, &revision.to_string()),
+    };
+    Object { revision, json }
 }

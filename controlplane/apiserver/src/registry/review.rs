@@ -1,7 +1,7 @@
 //! Reviews: questions that are answered and forgotten.
 
 use super::{Registry, get};
-use crate::auth::{Attributes, Decision};
+use crate::auth::{Attributes, Decision, listed};
 use crate::catalog::Review;
 use crate::user::UserInfo;
 use crate::validate::{items, text};
@@ -21,6 +21,10 @@ impl Registry {
             "selfsubjectreviews" => json!({"userInfo": user_info(user)}),
             "tokenreviews" => self.review_token(spec),
             "selfsubjectaccessreviews" => self.review_access(user, spec)?,
+            "selfsubjectrulesreviews" => {
+                let (resources, paths) = listed(user);
+                json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": user.node_name().is_some()})
+            }
             "subjectaccessreviews" => self.review_access(&named_user(spec), spec)?,
             _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
         };
