@@ -19,9 +19,10 @@ pub const EXIT_CODE: Duration = Duration::from_secs(10);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// After SIGKILL, until Docker says it has exited.
 pub const KILLED: Duration = Duration::from_secs(30);
-/// A log file, before Docker begins the next one, and how many it keeps.
-pub const LOG_FILE_SIZE: &str = "10m";
-pub const LOG_FILES: &str = "5";
+/// A log file, before Docker begins the next one, and how many it keeps. Large, because Docker's followers may miss and
+/// double lines at that moment (seen with 20.10).
+pub const LOG_FILE_SIZE: &str = "100m";
+pub const LOG_FILES: &str = "2";
 /// A seccomp profile on the node.
 pub const PROFILE_BYTES: u64 = 1 << 20;
 /// Lines on their way to a follower.

@@ -39,8 +39,8 @@ fn read(docker: &Docker, id: &ContainerId, follow: bool, since: Option<Timestamp
     stream.filter(move |line| std::future::ready(wanted(line, since))).boxed()
 }
 
-/// Docker's own following ends early when files are rotated quickly, and sometimes before the last line. Then what was
-/// missed is read without following, which sees all files, until nothing is new; after that it is followed again.
+/// Docker's own following may end early, sometimes just before the last line. Then what was missed is read without
+/// following until nothing is new; after that it is followed again.
 async fn follow(docker: Docker, id: ContainerId, since: Option<Timestamp>, tail: String, to: Listener) {
     let mut reader = Reader { docker, id, since, to, place: Place::default() };
     let Some(mut ended) = reader.has_ended().await else { return };
