@@ -1,14 +1,15 @@
 //! The README's first minutes, as a new user would live them.
 
-use coracle_tests::{Cluster, Host, Need, can_run, eventually};
+use coracle_tests::{Cluster, Marks, Need, can_run, eventually};
 
 #[test]
 fn a_deployment_answers_over_its_service_and_nothing_stays_behind() {
     if !can_run(&[Need::Root, Need::Kubectl]) {
         return;
     }
-    let before = Host::look();
     let cluster = Cluster::up();
+    let marks = Marks::of(&cluster);
+    assert!(!marks.found().is_empty(), "a running cluster has marks");
     let kubectl = cluster.kubectl();
     assert!(kubectl.ok(&["get", "nodes"]).contains(" Ready "));
 
@@ -25,7 +26,7 @@ fn a_deployment_answers_over_its_service_and_nothing_stays_behind() {
     assert!(output.succeeded().stdout.starts_with("coracle "));
 
     cluster.down(&["--purge"]);
-    assert_eq!(Host::look().since(&before), Vec::<String>::new());
+    assert_eq!(marks.found(), Vec::<String>::new());
     assert!(!cluster.data_dir().exists());
 }
 

@@ -1,49 +1,54 @@
-//! What a cluster could leave behind on a host: taken before and after, and compared.
+//! What a cluster could leave behind on a host. Only its own: other clusters may live on the same machine.
 
-use std::collections::BTreeSet;
+use crate::Cluster;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Links, mounts, cgroups, processes and packet-filter tables that bear a cluster's marks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host(BTreeSet<String>);
+/// What a cluster's traces bear: its id, or its data directory.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    id: String,
+    dir: PathBuf,
+}
 
-impl Host {
-    pub fn look() -> Self {
-        let mut found = BTreeSet::new();
-        found.extend(names(Path::new("/sys/class/net")).map(|n| format!("link {n}")));
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("the mount table");
-        found.extend(mounts.lines().filter_map(|l| l.split(' ').nth(1)).map(|m| format!("mount {m}")));
-        for hierarchy in names(Path::new("/sys/fs/cgroup")) {
-            let own = names(&Path::new("/sys/fs/cgroup").join(&hierarchy)).filter(|n| n.starts_with("coracle"));
-            found.extend(own.map(|n| format!("cgroup {hierarchy}/{n}")));
-        }
-        found.extend(processes().into_iter().map(|p| format!("process {p}")));
-        for sysctl in ["net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter"] {
-            let value = fs::read_to_string(Path::new("/proc/sys").join(sysctl)).unwrap_or_default();
-            found.insert(format!("sysctl {sysctl} {}", value.trim()));
-        }
-        Self(found)
+impl Marks {
+    /// While the cluster's data is still there.
+    pub fn of(cluster: &Cluster) -> Self {
+        let text = fs::read_to_string(cluster.data_dir().join("cluster.json")).expect("a founded cluster");
+        let facts: Value = serde_json::from_str(&text).expect("JSON");
+        Self { id: facts["id"].as_str().expect("an id").into(), dir: cluster.data_dir() }
     }
 
-    /// What is here now and was not in `before`.
-    pub fn since(&self, before: &Self) -> Vec<String> {
-        self.0.difference(&before.0).cloned().collect()
+    /// Links, mounts, cgroups and processes of the cluster that are there now.
+    pub fn found(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let own = |name: &String| name.contains(&self.id);
+        found.extend(names(Path::new("/sys/class/net")).filter(own).map(|n| format!("link {n}")));
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("the mount table");
+        let points = mounts.lines().filter_map(|l| l.split(' ').nth(1));
+        found.extend(points.filter(|m| Path::new(m).starts_with(&self.dir)).map(|m| format!("mount {m}")));
+        for hierarchy in names(Path::new("/sys/fs/cgroup")) {
+            let groups = names(&Path::new("/sys/fs/cgroup").join(&hierarchy)).filter(own);
+            found.extend(groups.map(|n| format!("cgroup {hierarchy}/{n}")));
+        }
+        found.extend(self.processes());
+        found
+    }
+
+    /// Whatever names the data directory on its command line, or lives in one of the cluster's cgroups.
+    fn processes(&self) -> impl Iterator<Item = String> {
+        let dir = self.dir.display().to_string();
+        let all = names(Path::new("/proc")).filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        all.filter_map(move |pid| {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let line = read("cmdline").replace('\0', " ");
+            (line.contains(&dir) || read("cgroup").contains(&self.id)).then(|| format!("process {pid} {line}"))
+        })
     }
 }
 
 fn names(dir: &Path) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|e| e.file_name().to_string_lossy().into_owned())
-}
-
-/// Shims and what runs under them: whatever has `coracle` as its program.
-fn processes() -> Vec<String> {
-    let all = names(Path::new("/proc")).filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    all.filter_map(|pid| {
-        let program: PathBuf = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-        let name = program.file_name()?.to_str()?;
-        (name == "coracle").then(|| format!("{pid} {}", program.display()))
-    })
-    .collect()
 }

@@ -2,14 +2,22 @@
 
 mod api;
 mod cluster;
+mod http;
+mod images;
 mod kubectl;
 mod leftovers;
+mod manifests;
+mod observe;
 mod wait;
 
 pub use api::{Answer, Api, Connection};
 pub use cluster::{Cluster, Options, coracle, use_binary};
+pub use http::fetch;
+pub use images::{BUSYBOX, WebImage, web_archive};
 pub use kubectl::{Kubectl, Output, versions};
-pub use leftovers::Host;
+pub use leftovers::Marks;
+pub use manifests::{Manifest, manifests_dir};
+pub use observe::{Moment, Observation};
 pub use wait::{eventually, within};
 
 /// Whether a test that needs root, `kubectl` or an engine may run here. Where it cannot, one line says so and the
@@ -29,6 +37,8 @@ pub fn can_run(what: &[Need]) -> bool {
 pub enum Need {
     Root,
     Kubectl,
+    /// Debian's busybox-static, at the place where that package puts it.
+    Busybox,
 }
 
 impl Need {
@@ -36,6 +46,7 @@ impl Need {
         match self {
             Self::Root => rustix::process::geteuid().is_root(),
             Self::Kubectl => !versions().is_empty(),
+            Self::Busybox => std::path::Path::new(BUSYBOX).is_file(),
         }
     }
 
@@ -43,6 +54,7 @@ impl Need {
         match self {
             Self::Root => "root",
             Self::Kubectl => "kubectl",
+            Self::Busybox => "busybox-static",
         }
     }
 }
