@@ -2,7 +2,8 @@
 //! an administrator drop what is forwarded, our own rules cannot overrule them: a rule must stand in their chain. It is
 //! put before the others, marked as ours, put back when they rewrite their chain, and taken away in the end.
 //!
-//! Only tables made through nf_tables are seen: the legacy iptables interface keeps its rules apart.
+//! Only tables made through nf_tables are seen: the legacy iptables interface keeps its rules apart, and all that can be
+//! done about those is to say so.
 
 use crate::NetworkError;
 use crate::nft::{Batch, ForeignChain, ForeignRule, Socket};
@@ -37,6 +38,18 @@ pub fn ensure_accepted(socket: &Socket, id: &str, pods: Ipv4Net) -> Result<(), N
         }
     }
     socket.commit(batch)
+}
+
+/// Tells whoever reads the log that there are rules which only the legacy interface can see and change.
+pub fn warn_of_legacy() {
+    // Not there where the kernel has no legacy interface, or nobody used it.
+    let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default();
+    if tables.lines().any(|table| table == TABLE) {
+        tracing::warn!(
+            "legacy iptables rules are in use, which cannot be seen from here; if they drop forwarded packets, pods reach \
+             nobody: switch that firewall to iptables-nft, or accept the cluster's range in its FORWARD chain"
+        );
+    }
 }
 
 /// Takes our rules out of the neighbour's table.

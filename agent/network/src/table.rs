@@ -20,6 +20,7 @@ pub struct Table {
 impl Table {
     pub fn open(config: Arc<Config>) -> Result<Self, NetworkError> {
         let nft = Arc::new(open_nft()?);
+        neighbours::warn_of_legacy();
         // Forwarding is off now, or another node (or an earlier process of this one) found it off.
         let mut claims = nft.tables()?.into_iter().filter_map(|table| Claim::parse(&table.comment));
         let was_off = claims.any(|claim| claim.forwarding_was_off) || sysctl::get(FORWARDING)? == "0";
