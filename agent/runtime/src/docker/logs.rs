@@ -1,6 +1,6 @@
 //! A container's log through Docker's API.
 
-use super::error::{engine, of};
+use super::error::{engine, of, status};
 use super::{limits, state};
 use crate::{ContainerId, LogLine, LogQuery, OutputStream, RuntimeError, State};
 use bollard::Docker;
@@ -16,9 +16,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 pub type Lines = BoxStream<'static, Result<LogLine, RuntimeError>>;
 
+const ALL: &str = "all";
+
 pub async fn logs(docker: &Docker, id: &ContainerId, query: &LogQuery) -> Result<Lines, RuntimeError> {
     docker.inspect_container(&id.0, None::<InspectContainerOptions>).await.map_err(of("container", &id.0))?;
-    let tail = query.tail_lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+    let tail = query.tail_lines.map_or_else(|| ALL.to_owned(), |lines| lines.to_string());
     if !query.follow {
         return Ok(read(docker, id, false, query.since, &tail));
     }
@@ -42,24 +44,10 @@ fn read(docker: &Docker, id: &ContainerId, follow: bool, since: Option<Timestamp
 /// Docker's own following may end early, sometimes just before the last line. Then what was missed is read without
 /// following until nothing is new; after that it is followed again.
 async fn follow(docker: Docker, id: ContainerId, since: Option<Timestamp>, tail: String, to: Listener) {
-    let mut reader = Reader { docker, id, since, to, place: Place::default() };
-    let Some(mut ended) = reader.has_ended().await else { return };
-    let mut following = true;
-    let mut tail = tail;
-    while let Some(new) = reader.pass(following && !ended, &tail).await {
-        if ended {
-            return;
-        }
-        tail = "all".to_owned();
-        following = !following && new == 0;
-        if following {
-            tokio::time::sleep(limits::LOOK_AGAIN).await;
-        }
-        // Looked at before the next pass: what is read after the end is all there is.
-        ended = match reader.has_ended().await {
-            Some(ended) => ended,
-            None => return,
-        };
+    let reader = Reader { docker, id, since, to: to.clone(), place: Place::default() };
+    if let Err(e) = reader.follow(tail).await {
+        // Nobody may listen any more.
+        let _unheard = to.send(Err(e)).await;
     }
 }
 
@@ -75,31 +63,59 @@ struct Reader {
 }
 
 impl Reader {
-    /// How many lines were new; `None` when nobody listens any more or Docker failed.
-    async fn pass(&mut self, follow: bool, tail: &str) -> Option<usize> {
+    async fn follow(mut self, mut tail: String) -> Result<(), RuntimeError> {
+        let asked_at = Timestamp::now();
+        let mut following = true;
+        loop {
+            // Looked at before the pass: what is read after the end is all there is.
+            let Some(ended) = self.has_ended().await? else { return Ok(()) };
+            let Some(new) = self.pass(following && !ended, &tail).await? else { return Ok(()) };
+            if ended {
+                return Ok(());
+            }
+            if tail != ALL && self.place.recent.is_empty() {
+                // None of what was there before was wanted.
+                self.since = self.since.max(Some(asked_at));
+            }
+            tail = ALL.to_owned();
+            following = !following && new == 0;
+            if following {
+                tokio::time::sleep(limits::LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    /// How many lines were new; `None` when nobody listens any more.
+    async fn pass(&mut self, follow: bool, tail: &str) -> Result<Option<usize>, RuntimeError> {
         let from = self.place.resume().or(self.since);
         let mut lines = read(&self.docker, &self.id, follow, from, tail);
         let mut count = 0;
         loop {
             let line = tokio::select! {
                 line = lines.next() => line,
-                () = self.to.closed() => return None,
+                () = self.to.closed() => return Ok(None),
             };
-            let Some(line) = line else { return Some(count) };
-            let failed = line.is_err();
-            let new = line.as_ref().map_or(true, |line| self.place.is_new(line.at)) && wanted(&line, self.since);
-            if (new && self.to.send(line).await.is_err()) || failed {
-                return None;
+            let Some(line) = line.transpose()? else { return Ok(Some(count)) };
+            if !self.place.is_new(line.at) || self.since.is_some_and(|since| line.at < since) {
+                continue;
             }
-            count += usize::from(new);
+            count += 1;
+            if self.to.send(Ok(line)).await.is_err() {
+                return Ok(None);
+            }
         }
     }
 
     /// `None` where it is gone.
-    async fn has_ended(&self) -> Option<bool> {
-        let found = self.docker.inspect_container(&self.id.0, None::<InspectContainerOptions>).await.ok()?;
-        let (container, _) = state::container(&found)?;
-        Some(matches!(container.state, State::Exited { .. }))
+    async fn has_ended(&self) -> Result<Option<bool>, RuntimeError> {
+        match self.docker.inspect_container(&self.id.0, None::<InspectContainerOptions>).await {
+            Ok(found) => {
+                let container = state::container(&found).map(|(container, _)| container);
+                Ok(container.map(|container| matches!(container.state, State::Exited { .. })))
+            }
+            Err(e) if status(&e) == Some(404) => Ok(None),
+            Err(e) => Err(engine(e)),
+        }
     }
 }
 

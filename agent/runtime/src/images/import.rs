@@ -245,23 +245,32 @@ impl ImageStore {
     }
 }
 
-fn unpack_checked(stream: Reporting<'_>, diff_id: &Digest, into: &Path, lowers: &[PathBuf]) -> Result<u64, Fault> {
-    let expected = stream.inner.digest.clone();
-    let mut stored = Hashing::new(stream, limits::LAYER_BYTES);
-    let bytes = {
-        // A second bound on the plain bytes: headers count too. Twice, for padding.
-        let mut content = Hashing::new(plain(Box::new(&mut stored))?, 2 * limits::LAYER_BYTES);
-        let bytes = unpack::unpack(&mut content, into, lowers)?;
-        let (found, _) = content.finish().map_err(|e| Fault::read("decompressing", e))?;
-        if found != *diff_id {
-            return Err(Fault::bad(format!("its content has digest {found}, not {diff_id}")));
-        }
-        bytes
+fn unpack_checked(mut stream: Reporting<'_>, diff_id: &Digest, into: &Path, lowers: &[PathBuf]) -> Result<u64, Fault> {
+    let Some(expected) = stream.inner.digest.clone() else {
+        return unpack_plain(&mut stream, diff_id, into, lowers);
     };
+    let mut stored = Hashing::new(stream, limits::LAYER_BYTES);
+    let bytes = unpack_plain(&mut stored, diff_id, into, lowers)?;
     let (found, _) = stored.finish().map_err(|e| Fault::read("reading", e))?;
-    match expected {
-        Some(expected) if expected != found => Err(Fault::bad(format!("its digest is {found}, not {expected}"))),
-        _ => Ok(bytes),
+    match expected == found {
+        true => Ok(bytes),
+        false => Err(Fault::bad(format!("its digest is {found}, not {expected}"))),
+    }
+}
+
+fn unpack_plain(
+    stored: &mut (dyn Read + Send),
+    diff_id: &Digest,
+    into: &Path,
+    lowers: &[PathBuf],
+) -> Result<u64, Fault> {
+    // A second bound, on the plain bytes: headers and padding count too.
+    let mut content = Hashing::new(plain(Box::new(stored))?, 2 * limits::LAYER_BYTES);
+    let bytes = unpack::unpack(&mut content, into, lowers)?;
+    let (found, _) = content.finish().map_err(|e| Fault::read("decompressing", e))?;
+    match found == *diff_id {
+        true => Ok(bytes),
+        false => Err(Fault::bad(format!("its content has digest {found}, not {diff_id}"))),
     }
 }
 

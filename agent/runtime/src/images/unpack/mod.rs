@@ -20,7 +20,13 @@ const COPY_BYTES: usize = 128 << 10;
 /// Unpacks into the empty folder `into`. `lowers` are the layers below, topmost first: they say what folders look like
 /// that the archive only implies, and may hold the targets of its hard links. Returns the bytes of all files.
 pub fn unpack(stream: impl Read, into: &Path, lowers: &[PathBuf]) -> Result<u64, Fault> {
-    let mut layer = Layer { tree: Tree::open(into, lowers)?, folders: Vec::new(), bytes: 0, entries: 0 };
+    let mut layer = Layer {
+        tree: Tree::open(into, lowers)?,
+        folders: Vec::new(),
+        bytes: 0,
+        entries: 0,
+        buffer: vec![0; COPY_BYTES],
+    };
     let mut members = Members::new(Sequential(stream));
     while let Some(member) = members.next()? {
         let shown = String::from_utf8_lossy(&member.path).into_owned();
@@ -39,6 +45,8 @@ struct Layer {
     folders: Vec<(Place, Time)>,
     bytes: u64,
     entries: u64,
+    /// For copying, made once.
+    buffer: Vec<u8>,
 }
 
 impl Layer {
@@ -92,14 +100,14 @@ impl Layer {
             Kind::File => {
                 self.count(member.stored)?;
                 let file = self.tree.make_file(&place)?;
-                copy_plain(body, &file)?;
+                copy_plain(body, &file, &mut self.buffer)?;
                 tree::describe(&file, member)?;
                 tree::set_time(&file, member.mtime)
             }
             Kind::Sparse { bytes, extents } => {
                 self.count(*bytes)?;
                 let file = self.tree.make_file(&place)?;
-                copy_sparse(body, &file, *bytes, extents)?;
+                copy_sparse(body, &file, *bytes, extents, &mut self.buffer)?;
                 tree::describe(&file, member)?;
                 tree::set_time(&file, member.mtime)
             }
@@ -134,11 +142,10 @@ impl Layer {
     }
 }
 
-fn copy_plain(body: &mut impl Read, file: &OwnedFd) -> Result<(), Fault> {
+fn copy_plain(body: &mut impl Read, file: &OwnedFd, buffer: &mut [u8]) -> Result<(), Fault> {
     let mut file = File::from(file.try_clone().map_err(Fault::host("duplicating a descriptor"))?);
-    let mut buffer = vec![0; COPY_BYTES];
     loop {
-        match body.read(&mut buffer) {
+        match body.read(buffer) {
             Ok(0) => return Ok(()),
             Ok(n) => io::Write::write_all(&mut file, &buffer[..n]).map_err(Fault::host("writing"))?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -147,10 +154,15 @@ fn copy_plain(body: &mut impl Read, file: &OwnedFd) -> Result<(), Fault> {
     }
 }
 
-fn copy_sparse(body: &mut impl Read, file: &OwnedFd, bytes: u64, extents: &[Extent]) -> Result<(), Fault> {
+fn copy_sparse(
+    body: &mut impl Read,
+    file: &OwnedFd,
+    bytes: u64,
+    extents: &[Extent],
+    buffer: &mut [u8],
+) -> Result<(), Fault> {
     let file = File::from(file.try_clone().map_err(Fault::host("duplicating a descriptor"))?);
     file.set_len(bytes).map_err(Fault::host("making a file with holes"))?;
-    let mut buffer = vec![0; COPY_BYTES];
     for extent in extents {
         let mut done = 0;
         while done < extent.bytes {
