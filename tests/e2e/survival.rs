@@ -1,7 +1,10 @@
 //! What a kill -9 of the cluster's process, a stop and a start must not change.
 
-use coracle_tests::{Cluster, Kubectl, Need, can_run, eventually};
+use coracle_tests::{Cluster, Kubectl, Marks, Need, can_run, eventually};
 use serde_json::Value;
+
+/// What containers of the demo image run.
+const DEMO: [&str; 2] = ["/coracle", "demo"];
 
 fn status(kubectl: &Kubectl, pod: &str) -> Value {
     kubectl.json(&["get", "pod", pod])["status"]["containerStatuses"][0].clone()
@@ -46,7 +49,7 @@ fn a_crash_while_the_agent_was_away_is_noticed() {
     kubectl.ok(&["run", "demo", "--image=coracle/demo:v1"]);
     kubectl.ok(&["wait", "--for=condition=Ready", "pod/demo", "--timeout=60s"]);
     cluster.kill();
-    let demo = processes_running("demo");
+    let demo = Marks::of(&cluster).running(&DEMO);
     assert_eq!(demo.len(), 1, "{demo:?}");
     let pid = rustix::process::Pid::from_raw(demo[0]).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
@@ -56,17 +59,6 @@ fn a_crash_while_the_agent_was_away_is_noticed() {
         if status["restartCount"] == 1 && status["ready"] == true { Ok(()) } else { Err(status) }
     });
     assert_eq!(status(&kubectl, "demo")["lastState"]["terminated"]["exitCode"], 137);
-}
-
-/// Processes whose command line is `/coracle <what>`, as containers of the demo image have it.
-fn processes_running(what: &str) -> Vec<i32> {
-    let wanted = format!("/coracle\0{what}\0");
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
-    all.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        (std::fs::read_to_string(entry.path().join("cmdline")).ok()? == wanted).then_some(pid)
-    })
-    .collect()
 }
 
 #[test]
@@ -79,7 +71,7 @@ fn down_and_up_again_bring_everything_back() {
     kubectl.ok(&["create", "deployment", "web", "--image=coracle/demo:v1", "--replicas=2"]);
     kubectl.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     cluster.down(&[]);
-    assert!(processes_running("demo").is_empty());
+    assert_eq!(Marks::of(&cluster).running(&DEMO), []);
     cluster.start();
     kubectl.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     eventually("both pods run again", || {

@@ -36,6 +36,17 @@ impl Marks {
         found
     }
 
+    /// Processes of the cluster's containers whose command line is exactly `command`.
+    pub fn running(&self, command: &[&str]) -> Vec<i32> {
+        let wanted: String = command.iter().map(|word| format!("{word}\0")).collect();
+        let all = names(Path::new("/proc")).filter_map(|n| n.parse().ok());
+        all.filter(|pid: &i32| {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            read("cmdline") == wanted && read("cgroup").contains(&self.id)
+        })
+        .collect()
+    }
+
     /// Whatever names the data directory on its command line, or lives in one of the cluster's cgroups.
     fn processes(&self) -> impl Iterator<Item = String> {
         let dir = self.dir.display().to_string();
