@@ -89,6 +89,9 @@ async fn send_all(link: Link, node: String, mut events: mpsc::Receiver<Event>) {
         let now = Timestamp::now();
         let namespace = event.namespace.clone();
         let (object, count) = seen.count(&event, now);
+        if !seen.is_due(&event, now) {
+            continue;
+        }
         let sent = if count == 1 {
             let body = event.render(&node, &object, now);
             link.create(&EVENTS, &ObjectKey::new(namespace, ""), "", &body).await
@@ -103,18 +106,26 @@ async fn send_all(link: Link, node: String, mut events: mpsc::Receiver<Event>) {
     }
 }
 
-/// The API's name of each event, and how often it happened; the oldest are forgotten.
+/// What is known of one event.
+struct Count {
+    /// The API's name of it.
+    object: String,
+    times: u32,
+    sent: Timestamp,
+}
+
+/// How often each event happened; the oldest are forgotten.
 #[derive(Default)]
 struct Seen {
-    known: HashMap<Event, (String, u32)>,
+    known: HashMap<Event, Count>,
     order: VecDeque<Event>,
 }
 
 impl Seen {
     fn count(&mut self, event: &Event, now: Timestamp) -> (String, u32) {
-        if let Some((object, count)) = self.known.get_mut(event) {
-            *count += 1;
-            return (object.clone(), *count);
+        if let Some(count) = self.known.get_mut(event) {
+            count.times += 1;
+            return (count.object.clone(), count.times);
         }
         if self.order.len() >= limits::EVENTS_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
@@ -122,9 +133,21 @@ impl Seen {
             self.known.remove(&oldest);
         }
         let object = format!("{}.{:016x}", event.name, now.as_nanosecond());
-        self.known.insert(event.clone(), (object.clone(), 1));
+        let sent = Timestamp::UNIX_EPOCH;
+        self.known.insert(event.clone(), Count { object: object.clone(), times: 1, sent });
         self.order.push_back(event.clone());
         (object, 1)
+    }
+
+    /// What repeats often is told now and then: a probe that fails every second is no news.
+    fn is_due(&mut self, event: &Event, now: Timestamp) -> bool {
+        let Some(count) = self.known.get_mut(event) else { return false };
+        let quiet = now.duration_since(count.sent).unsigned_abs();
+        let due = count.times <= limits::EVENTS_BURST || quiet >= limits::EVENTS_QUIET;
+        if due {
+            count.sent = now;
+        }
+        due
     }
 
     fn forget(&mut self, event: &Event) {
@@ -158,6 +181,18 @@ mod tests {
         }
         assert_eq!(seen.count(&event("a"), now).1, 1);
         assert!(seen.order.len() <= limits::EVENTS_REMEMBERED && seen.known.len() == seen.order.len());
+    }
+
+    #[test]
+    fn what_repeats_often_is_told_now_and_then() {
+        let mut seen = Seen::default();
+        let mut told = 0;
+        for second in 0..600 {
+            let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second + 1000);
+            seen.count(&event("a"), now);
+            told += u32::from(seen.is_due(&event("a"), now));
+        }
+        assert_eq!(told, limits::EVENTS_BURST + 9);
     }
 
     #[test]

@@ -71,6 +71,10 @@ pub const EVENTS_QUEUE: usize = 512;
 /// Kinds of events remembered for counting repeats.
 pub const EVENTS_REMEMBERED: usize = 1024;
 
+/// A repeated event is sent so often at once, then at most this often.
+pub const EVENTS_BURST: u32 = 10;
+pub const EVENTS_QUIET: Duration = Duration::from_secs(60);
+
 /// Upstream renews the lease every 10 s, the rest of the node's status every 5 min unless it changes.
 pub const LEASE_INTERVAL: Duration = Duration::from_secs(10);
 pub const LEASE_DURATION_SECONDS: i32 = 40;
@@ -86,6 +90,8 @@ pub const CHECKPOINT_DELAY: Duration = Duration::from_millis(200);
 pub const CHECKPOINT_QUEUE: usize = 1024;
 /// A burst of services or slices is applied together after this; a withdrawal never waits.
 pub const SERVICES_DELAY: Duration = Duration::from_millis(2);
+/// A container's environment needs them: how long its start waits for the first list.
+pub const SERVICES_WAIT: Duration = Duration::from_secs(10);
 pub const SERVICES_RETRY: Duration = Duration::from_secs(1);
 pub const SERVICES_QUEUE: usize = 256;
 

@@ -13,6 +13,7 @@ use coracle_proto::resource::PODS;
 use coracle_runtime::{ContainerId, Sandbox, SandboxId};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,25 @@ pub enum Done {
     Released(Result<(), String>),
     TornDown(Result<(), String>),
     Deleted(Result<(), CallError>),
+}
+
+/// For the log: without what containers wrote.
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sandbox(result) | Self::Reconnected(result) => write!(f, "Sandbox({result:?})"),
+            Self::Replaced(result) => write!(f, "Replaced({result:?})"),
+            Self::Volumes(result) => write!(f, "Volumes({:?})", result.as_ref().map(|_| ())),
+            Self::Started { name, result } => write!(f, "Started({name}, {result:?})"),
+            Self::Stopped { name, result, .. } => write!(f, "Stopped({name}, {result:?})"),
+            Self::Words { name, .. } => write!(f, "Words({name})"),
+            Self::Collected { name, .. } => write!(f, "Collected({name})"),
+            Self::Withdrawn => f.write_str("Withdrawn"),
+            Self::Released(result) => write!(f, "Released({result:?})"),
+            Self::TornDown(result) => write!(f, "TornDown({result:?})"),
+            Self::Deleted(result) => write!(f, "Deleted({result:?})"),
+        }
+    }
 }
 
 pub type HeldObjects = Vec<(ObjectId, Held)>;

@@ -63,9 +63,14 @@ impl PodSet {
 
     /// Finds what an earlier agent left and goes on with it, from the checkpoint alone.
     pub async fn adopt(&mut self) -> Result<(), AgentError> {
-        for sandbox in self.context.runtime.sandboxes().await? {
-            let uid = sandbox.pod.uid.clone();
-            self.adopted.entry(uid).or_default().sandbox = Some(sandbox);
+        let mut sandboxes = self.context.runtime.sandboxes().await?;
+        sandboxes.sort_by_key(|s| s.created_at);
+        for sandbox in sandboxes {
+            let known = self.adopted.entry(sandbox.pod.uid.clone()).or_default();
+            // An agent that was killed between two sandboxes of a pod: the newer one counts.
+            if let Some(older) = known.sandbox.replace(sandbox) {
+                self.context.runtime.remove_sandbox(&older.id).await?;
+            }
         }
         for container in self.context.runtime.containers().await? {
             self.adopted.entry(container.pod.uid.clone()).or_default().containers.push(container);
@@ -119,6 +124,11 @@ impl PodSet {
 
     fn want(&mut self, pod: Pod, gone: bool) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
+        // It names folders and cgroups.
+        if uid.is_empty() || !uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            tracing::warn!(?uid, "a pod with such a UID cannot run here");
+            return;
+        }
         let pod = Arc::new(pod);
         if let Some(entry) = self.workers.get(&uid) {
             entry.directives.send_modify(|d| (d.pod, d.gone) = (pod, d.gone || gone));

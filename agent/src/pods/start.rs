@@ -5,7 +5,9 @@ use super::context::Context;
 use super::env::{self, Sources};
 use super::state::SandboxFacts;
 use super::{hooks, images, resources, security};
+use crate::limits;
 use crate::objects::Objects;
+use crate::services::ServiceTable;
 use crate::volumes::{EtcFiles, container_mounts};
 use coracle_runtime::{ContainerId, Image};
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
@@ -90,8 +92,8 @@ impl Attempt {
 
     async fn spec(&self, image: Image) -> Result<coracle_runtime::ContainerSpec, String> {
         let security = security::security(&self.pod, &self.container, &image, &self.context.paths.seccomp)?;
-        let services = self.context.services.table().borrow().clone();
-        let services = services.ok_or("services have not yet been read at least once, cannot construct envvars")?;
+        let services =
+            self.services().await.ok_or("services have not yet been read at least once, cannot construct envvars")?;
         let node = self.context.node_context(self.sandbox.ip);
         let sources = Sources { pod: &self.pod, node: &node, objects: &self.objects, services: &services };
         let environment = env::render(&sources, &self.container)?;
@@ -99,6 +101,13 @@ impl Attempt {
         let resources = resources::of_container(&self.pod, &self.container, self.context.host.memory_bytes);
         let parts = Parts { attempt: self.number, image, environment, mounts, resources, security };
         Ok(container::render(&self.container, parts))
+    }
+
+    /// They are usually known; right after the node's start they are about to be.
+    async fn services(&self) -> ServiceTable {
+        let mut table = self.context.services.table();
+        let known = tokio::time::timeout(limits::SERVICES_WAIT, table.wait_for(Option::is_some)).await;
+        known.ok()?.ok()?.clone()
     }
 
     /// Off the async threads: subpaths are opened and bound.

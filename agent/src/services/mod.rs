@@ -6,4 +6,4 @@ mod sync;
 
 pub use facts::ServiceFacts;
 pub use plan::LocalState;
-pub use sync::{Services, ServicesTask};
+pub use sync::{ServiceTable, Services, ServicesTask};

@@ -140,6 +140,13 @@ impl Ground {
         self.network = Some(Network::start(network_config(self.folder.path(), &self.id)).await.expect("a network"));
     }
 
+    /// An address of the service range.
+    pub fn service_ip(&self, last: u8) -> Ipv4Addr {
+        let config = network_config(self.folder.path(), &self.id);
+        let [a, b, ..] = config.service_range.network().octets();
+        Ipv4Addr::new(a, b, 0, last)
+    }
+
     pub fn stop_server(&mut self) {
         self.server = None;
     }

@@ -9,5 +9,6 @@ mod ground;
 mod pods;
 mod probes;
 mod restarts;
+mod services;
 mod streams;
 mod volumes;

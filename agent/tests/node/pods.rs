@@ -78,7 +78,10 @@ async fn what_cannot_run_says_why_and_recovers() {
         move |p: &serde_json::Value| p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == wanted
     };
     let env = json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "k"}}}]);
-    ground.run("unset", json!({"containers": [{"name": "main", "sh": "sleep 100", "env": env}]}));
+    ground.run(
+        "unset",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "sh": "sleep 100", "env": env}]}),
+    );
     let pod = ground.pod("unset", reason("CreateContainerConfigError")).await;
     assert_eq!(pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"], "configmap \"late\" not found");
     ground.control.put("configmaps", json!({"metadata": {"name": "late", "namespace": "default"}, "data": {"k": "v"}}));

@@ -42,7 +42,10 @@ impl Worker {
 
     async fn look_at(&mut self, id: &ContainerId) {
         match self.context.runtime.container(id).await {
-            Ok(container) => self.take_container(container),
+            Ok(container) => {
+                tracing::debug!(uid = self.uid, name = container.name, state = ?container.state, "seen");
+                self.take_container(container);
+            }
             Err(RuntimeError::NotFound { .. }) => {
                 if self.state.torn_down == Step::Open {
                     self.state.containers.values_mut().for_each(|c| c.attempts.retain(|a| a.id != *id));
@@ -97,6 +100,7 @@ impl Worker {
     }
 
     pub(super) async fn finish(&mut self, done: Done) {
+        tracing::debug!(uid = self.uid, ?done, "done");
         match done {
             Done::Sandbox(result) => {
                 self.state.sandbox = self.set_up(result, "FailedCreatePodSandBox", "Failed to create pod sandbox: ")

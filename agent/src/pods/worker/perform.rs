@@ -23,6 +23,7 @@ impl Worker {
 
     pub(super) fn perform(&mut self, action: Action, now: Timestamp) {
         let (context, pod, uid) = (self.context.clone(), self.pod.clone(), self.uid.clone());
+        tracing::debug!(uid, ?action, "doing");
         match action {
             Action::MountVolumes => {
                 self.state.volumes = Setup::Working;
