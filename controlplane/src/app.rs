@@ -80,10 +80,10 @@ impl ControlPlane {
         );
         coracle_apiserver::bootstrap(&registry, &[config.advertise]).await.map_err(StartError::Bootstrap)?;
 
-        let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let stop = CancellationToken::new();
         let tls = tls_config(&server.certificate, &server.key, pki.authority())?;
-        let grpc = nodelink::service(registry.clone(), sessions);
+        let grpc = nodelink::service(registry.clone(), sessions, stop.clone());
         let http = Server::new(registry.clone(), ServerOptions { tls, grpc: Some(grpc) });
         for listener in config.listeners {
             http.listen(tokio::net::TcpListener::from_std(listener).map_err(StartError::Listen)?);
@@ -107,10 +107,10 @@ impl ControlPlane {
         self.pki.client(&format!("node-{node}"), &format!("{}{node}", user::NODE_PREFIX), &[user::NODES])
     }
 
-    /// Stops serving, then everything over the store. The store needs no goodbye: what it acknowledged is durable.
+    /// Stops what works over the API, then serving. The store needs no goodbye: what it acknowledged is durable.
     pub async fn shutdown(mut self) {
-        self.http.shutdown().await;
         self.stop.cancel();
+        self.http.shutdown().await;
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a part of the control plane ended badly");

@@ -18,12 +18,13 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tower::{Service, service_fn};
 
-/// The service to mount beside the HTTP API.
-pub fn service(registry: Arc<Registry>, sessions: Sessions) -> GrpcService {
-    let link = NodeLinkServer::new(Link { registry, sessions })
+/// The service to mount beside the HTTP API. Its streams end with `stop`.
+pub fn service(registry: Arc<Registry>, sessions: Sessions, stop: CancellationToken) -> GrpcService {
+    let link = NodeLinkServer::new(Link { registry, sessions, stop })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES);
     GrpcService::new(service_fn(move |request: http::Request<Incoming>| {
@@ -38,6 +39,7 @@ pub fn service(registry: Arc<Registry>, sessions: Sessions) -> GrpcService {
 struct Link {
     registry: Arc<Registry>,
     sessions: Sessions,
+    stop: CancellationToken,
 }
 
 impl Link {
@@ -85,11 +87,15 @@ impl NodeLink for Link {
         let request = request.into_inner();
         let resource = resource(&request.group, &request.version, &request.resource);
         let (events, receiver) = mpsc::channel(WATCH_EVENTS_BUFFERED);
+        let stop = self.stop.clone();
         tokio::spawn(async move {
-            let ended = match resource {
-                Ok(resource) => watch(api.as_ref(), &resource, &request, &events).await,
-                Err(error) => Err(error),
+            let watching = async {
+                match resource {
+                    Ok(resource) => watch(api.as_ref(), &resource, &request, &events).await,
+                    Err(error) => Err(error),
+                }
             };
+            let ended = stop.run_until_cancelled(watching).await.unwrap_or(Ok(()));
             if let Err(error) = ended {
                 let object = error.to_status().to_string().into_bytes();
                 // A receiver that is gone needs no reason.
@@ -106,11 +112,12 @@ impl NodeLink for Link {
         let mut beats = request.into_inner();
         let mut orders = self.sessions.open_session(&node);
         let (down, receiver) = mpsc::channel(1);
-        let sessions = self.sessions.clone();
+        let (sessions, stop) = (self.sessions.clone(), self.stop.clone());
         tokio::spawn(async move {
             tracing::info!(node, "the agent is connected");
             loop {
                 tokio::select! {
+                    () = stop.cancelled() => break,
                     beat = beats.next() => if !matches!(beat, Some(Ok(_))) { break },
                     order = orders.recv() => match order {
                         Some(order) => if down.send(Ok(order)).await.is_err() { break },
