@@ -26,6 +26,9 @@ pub const DRAIN: Duration = Duration::from_secs(2);
 pub const CGROUP_KILL: Duration = Duration::from_secs(5);
 /// From a shim's start to its word that the container runs or can't.
 pub const START: Duration = Duration::from_secs(120);
+/// How long a shim that lives may not listen, at its very beginning and end, and the pause between two tries.
+pub const SHIM_SILENCE: Duration = Duration::from_secs(10);
+pub const SHIM_PAUSE: Duration = Duration::from_millis(2);
 /// What the agent adds to that before it gives up on the shim.
 pub const START_MARGIN: Duration = Duration::from_secs(10);
 /// Past the grace period, for SIGKILL to do its work.

@@ -44,14 +44,14 @@ pub fn ignore_children(ignored: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor from 3 on but `kept`, right before `execve`.
+/// Closes every descriptor from 3 on but `kept`: right before `execve`, or as a program's first step.
 pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
     let kept = libc::c_uint::try_from(kept.as_raw_fd()).map_err(io::Error::other)?;
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, libc::c_uint::MAX)] {
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept.max(2) + 1, libc::c_uint::MAX)] {
         if first > last {
             continue;
         }
-        // Sound: it closes numbers only; the caller goes on to `execve` or to `_exit` and uses none of them.
+        // Sound: the caller owns no other descriptor yet, or goes on to `execve` or `_exit` and uses none of them.
         if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }

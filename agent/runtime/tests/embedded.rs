@@ -60,8 +60,11 @@ suite! {
     survival:
         containers_outlive_a_killed_agent,
         an_end_that_no_agent_saw_is_known,
+        an_agent_killed_at_any_moment_leaves_nothing_unknown,
         a_killed_shim_ends_its_container,
         a_killed_nursery_is_replaced,
         records_outlive_the_agent,
+        a_sandbox_without_namespaces_is_not_ready,
+        damaged_records_are_refused,
         a_shim_is_small;
 }

@@ -2,21 +2,21 @@
 
 use super::files::{CONTAINER, new_id};
 use super::records::{ContainerRecord, state_name, stop_signal};
-use super::{Inner, blocking, io_failed, namespaces, sandboxes, wire};
+use super::{Inner, blocking, follow, io_failed, namespaces, sandboxes, wire};
 use crate::durable::{self, Survives};
-use crate::frame::What;
-use crate::limits::STOP_MARGIN;
+use crate::frame::{Frame, Request, VERSION, What};
+use crate::limits::{SHIM_PAUSE, STOP_MARGIN};
 use crate::seccomp::{self, Filter};
 use crate::shim::job;
 use crate::spec::{self, Device, Input};
 use crate::{ContainerId, ContainerSpec, RuntimeError, SandboxId, Seccomp, State, limits};
 use jiff::Timestamp;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 pub async fn create(inner: &Arc<Inner>, sandbox: &SandboxId, spec: ContainerSpec) -> Result<ContainerId, RuntimeError> {
@@ -158,10 +158,8 @@ pub async fn stop(inner: &Arc<Inner>, id: &ContainerId, grace: Duration) -> Resu
 pub async fn remove(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeError> {
     let Ok(turn) = inner.table.turn(&id) else { return Ok(()) };
     let turn = turn.lock_owned().await;
-    let Ok(state) = inner.table.state(&id) else { return Ok(()) };
-    if matches!(state, State::Running { .. }) {
-        let state = state_name(&state).to_owned();
-        return Err(RuntimeError::WrongState { id: id.0, state, action: "removed" });
+    if inner.table.record(&id).is_err() {
+        return Ok(());
     }
     let inner = Arc::clone(inner);
     blocking(move || {
@@ -171,10 +169,37 @@ pub async fn remove(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeEr
     .await
 }
 
+/// Makes sure that no shim works for a container: one that an earlier agent asked for may only just begin.
+fn claim(folder: &Path) -> Result<File, RuntimeError> {
+    let deadline = Instant::now() + STOP_MARGIN;
+    loop {
+        if let Some(lock) = follow::lock(folder)? {
+            return Ok(lock);
+        }
+        if let Ok(mut stream) = wire::connect(folder) {
+            let what = What::Stop { signal: nix::libc::SIGKILL, grace_ms: 0 };
+            // A shim that does not listen any more is ending.
+            let _ = stream.write_all(&Frame::Request(Request { version: VERSION, what }).encode());
+        }
+        if Instant::now() > deadline {
+            return Err(io_failed("ending a shim")(std::io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::sleep(SHIM_PAUSE);
+    }
+}
+
 /// In an order that the next start can finish.
 fn remove_now(inner: &Inner, id: &ContainerId) -> Result<(), RuntimeError> {
     let record = inner.table.record(id)?;
     let folder = inner.files.container(id);
+    let _lock = match inner.table.state(id)? {
+        State::Created => Some(claim(&folder)?),
+        State::Exited { .. } => None,
+        running => {
+            let state = state_name(&running).to_owned();
+            return Err(RuntimeError::WrongState { id: id.0.clone(), state, action: "removed" });
+        }
+    };
     inner.cgroups.remove(&record.cgroup)?;
     durable::remove_file(&folder.join(CONTAINER)).map_err(io_failed("deleting a container's record"))?;
     durable::sync_parent(&folder.join(CONTAINER)).map_err(io_failed("deleting a container's record"))?;

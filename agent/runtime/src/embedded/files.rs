@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// The commit point of a sandbox.
 pub const SANDBOX: &str = "sandbox.json";
+/// What a sandbox is going to be, for whoever has to clear away half of it.
+pub const DRAFT: &str = "draft.json";
 /// The commit point of a container.
 pub const CONTAINER: &str = "container.json";
 

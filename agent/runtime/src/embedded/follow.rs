@@ -5,12 +5,16 @@ use super::wire::{self, Reader};
 use super::{Inner, blocking, io_failed};
 use crate::durable::{self, Survives};
 use crate::frame::{Frame, Request, Started, VERSION, What};
-use crate::shim::job::{EXIT, Exit, RUNNING, Running};
+use crate::limits::{SHIM_PAUSE, SHIM_SILENCE};
+use crate::shim::job::{EXIT, Exit, LOCK, RUNNING, Running};
 use crate::{ContainerEvent, ContainerId, RuntimeError, State};
 use jiff::Timestamp;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Asks a shim that an earlier agent started to tell us too.
 pub fn adopt(inner: &Arc<Inner>, id: ContainerId, mut stream: UnixStream) -> Result<(), RuntimeError> {
@@ -66,23 +70,44 @@ pub async fn settle(inner: &Arc<Inner>, id: &ContainerId) {
     }
 }
 
-fn settle_now(inner: &Arc<Inner>, id: &ContainerId) -> Result<(), RuntimeError> {
+/// As [`settle`], within a tokio runtime but blocking.
+pub fn settle_now(inner: &Arc<Inner>, id: &ContainerId) -> Result<(), RuntimeError> {
     let folder = inner.files.container(id);
-    let exit = durable::read::<Exit>(&folder.join(EXIT)).map_err(io_failed("reading a container's end"))?;
-    if let Some(exit) = exit {
-        set(inner, id, records::exited(exit));
-        return Ok(());
+    let deadline = Instant::now() + SHIM_SILENCE;
+    loop {
+        let exit = durable::read::<Exit>(&folder.join(EXIT)).map_err(io_failed("reading a container's end"))?;
+        if let Some(exit) = exit {
+            set(inner, id, records::exited(exit));
+            return Ok(());
+        }
+        if let Ok(stream) = wire::connect(&folder) {
+            return adopt(inner, id.clone(), stream);
+        }
+        if let Some(_lock) = lock(&folder)? {
+            return lost(inner, id, &folder);
+        }
+        // It lives and does not listen: it has only just begun, or is about to end.
+        if Instant::now() > deadline {
+            return Err(io_failed("talking to a shim")(std::io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::sleep(SHIM_PAUSE);
     }
-    match wire::connect(&folder) {
-        Ok(stream) => adopt(inner, id.clone(), stream),
-        Err(_) => settle_lost(inner, id),
+}
+
+/// Held by a shim as long as it lives; `None` where it does.
+pub fn lock(folder: &Path) -> Result<Option<File>, RuntimeError> {
+    let failed = || io_failed("looking for a shim");
+    let file = File::create(folder.join(LOCK)).map_err(failed())?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed()(error)),
     }
 }
 
 /// Nothing runs unfollowed: what the lost shim's container still has is killed, and its end recorded.
-pub fn settle_lost(inner: &Inner, id: &ContainerId) -> Result<(), RuntimeError> {
+fn lost(inner: &Inner, id: &ContainerId, folder: &Path) -> Result<(), RuntimeError> {
     let Ok(record) = inner.table.record(id) else { return Ok(()) };
-    let folder = inner.files.container(id);
     inner.cgroups.remove(&record.cgroup)?;
     // Not synced, so a power cut may have damaged it; then only the time of its start is lost.
     let running = durable::read::<Running>(&folder.join(RUNNING)).unwrap_or_default();

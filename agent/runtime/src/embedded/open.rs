@@ -4,7 +4,7 @@ use super::files::{CONTAINER, Files, SANDBOX};
 use super::nursery::Nursery;
 use super::records::{self, ContainerRecord, SandboxRecord};
 use super::table::Table;
-use super::{EmbeddedConfig, Inner, follow, io_failed, namespaces, sandboxes, wire};
+use super::{EmbeddedConfig, Inner, follow, io_failed, sandboxes, wire};
 use crate::cgroup::Cgroups;
 use crate::shim::job::{EXIT, Exit, LOCK, RUNNING, Running};
 use crate::spec::Host;
@@ -67,7 +67,7 @@ fn find_sandboxes(inner: &Inner) -> Result<(), RuntimeError> {
         match read::<SandboxRecord>(&folder.join(SANDBOX))? {
             Some(record) => inner.table.add_sandbox(record),
             // Half made, or half removed.
-            None => namespaces::remove(&folder, &SandboxId(name))?,
+            None => sandboxes::sweep(inner, &SandboxId(name))?,
         }
     }
     Ok(())
@@ -101,7 +101,7 @@ fn find_container(inner: &Arc<Inner>, record: ContainerRecord, folder: &Path) ->
     match wire::connect(folder) {
         Ok(stream) => follow::adopt(inner, id, stream),
         // A lock without a shim: it was started, and is gone. Without its sandbox it can't be started any more.
-        Err(_) if stale || running.is_some() || folder.join(LOCK).exists() => follow::settle_lost(inner, &id),
+        Err(_) if stale || running.is_some() || folder.join(LOCK).exists() => follow::settle_now(inner, &id),
         Err(_) => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use super::records::state_name;
 use super::{Inner, blocking, broken, follow, io_failed, wire};
 use crate::frame::Frame;
 use crate::limits::{START, START_MARGIN};
-use crate::shim::job::{COMPLAINTS, EXIT};
+use crate::shim::job::COMPLAINTS;
 use crate::{ContainerId, RuntimeError, State};
 use std::fs::File;
 use std::io::Read;
@@ -48,18 +48,28 @@ async fn start_now(inner: &Arc<Inner>, id: ContainerId) -> Result<(), RuntimeErr
         }
         Ok(Ok(_)) => {
             follow::settle(inner, &id).await;
-            match inner.table.state(&id)? {
-                // It is another agent's, and runs.
-                State::Running { .. } => Ok(()),
-                _ if folder.join(EXIT).exists() => Err(RuntimeError::Start(complaint(&folder))),
-                _ => Err(RuntimeError::Start(format!("the shim is already at work: {}", complaint(&folder)))),
-            }
+            started_before(inner, &id, &folder).await
         }
         Ok(Err(error)) => {
             follow::settle(inner, &id).await;
             Err(error)
         }
         Err(_) => Err(RuntimeError::Start("the shim does not answer".to_owned())),
+    }
+}
+
+/// The shim left without a word: it failed, or an earlier agent's is at work for this container.
+async fn started_before(inner: &Inner, id: &ContainerId, folder: &Path) -> Result<(), RuntimeError> {
+    let mut state = inner.table.watch(id)?;
+    let known = timeout(START, state.wait_for(|state| *state != State::Created)).await;
+    match known.ok().and_then(Result::ok).as_deref() {
+        Some(State::Running { .. }) => Ok(()),
+        Some(State::Exited { message, .. }) if !message.is_empty() => {
+            Err(RuntimeError::Start(format!("{message} ({})", complaint(folder))))
+        }
+        // It ran, and has ended since.
+        Some(State::Exited { .. }) => Ok(()),
+        _ => Err(RuntimeError::Start(complaint(folder))),
     }
 }
 
@@ -71,6 +81,6 @@ fn complaint(folder: &Path) -> String {
         let _ = file.take(crate::limits::LAUNCH_REPORT_BYTES as u64).read_to_end(&mut text);
     }
     let text = String::from_utf8_lossy(&text);
-    let last = text.lines().rev().find(|line| !line.is_empty()).unwrap_or("it said nothing");
-    format!("the shim ended before the container ran: {last}")
+    let last = text.lines().rev().find(|line| !line.is_empty()).unwrap_or("nothing");
+    format!("the shim said: {last}")
 }

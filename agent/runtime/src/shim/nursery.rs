@@ -25,6 +25,8 @@ const REQUEST_BYTES: usize = 4096;
 /// Until the agent is gone.
 pub fn run() -> io::Result<()> {
     let agent = io::stdin().as_fd().try_clone_to_owned()?;
+    // Whatever the agent's own starter left open is not for shims to keep.
+    sys::close_all_but(agent.as_fd())?;
     terminal::let_go_but_errors()?;
     setsid()?;
     std::env::set_current_dir("/")?;

@@ -6,13 +6,14 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::setsid;
-use std::io;
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 
 /// What it writes to its standard output, followed by the namespace's first process, once that is there.
 pub const PAUSE_READY: &str = "pause";
 
 pub fn run() -> io::Result<()> {
+    sys::close_all_but(io::stdin().as_fd())?;
     setsid()?;
     std::env::set_current_dir("/")?;
     // Nobody but SIGKILL ends it; SIGCHLD is waited for.
@@ -31,6 +32,11 @@ pub fn run() -> io::Result<()> {
         }
         Fork::Child => {
             prctl::set_name(c"pause")?;
+            // An agent that is gone before it could note down where we are would never end us.
+            let mut word = [0];
+            if io::stdin().read(&mut word)? == 0 {
+                return Ok(());
+            }
             crate::shim::terminal::let_go()?;
             loop {
                 signals.wait()?;

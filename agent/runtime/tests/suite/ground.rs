@@ -315,3 +315,35 @@ pub fn exit_code(container: &Container) -> i32 {
         ref other => panic!("not exited: {other:?}"),
     }
 }
+
+/// Mounts, files, cgroups and processes that belong to this test's containers.
+pub fn leftovers(ground: &Ground) -> Vec<String> {
+    let dir = ground.dir.to_string_lossy().into_owned();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let mut all: Vec<String> = mounts.lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect();
+    for kind in ["containers", "sandboxes"] {
+        all.extend(folders(&ground.dir.join(kind)).iter().map(|path| path.display().to_string()));
+    }
+    let mut roots = folders(Path::new("/sys/fs/cgroup"));
+    roots.push("/sys/fs/cgroup".into());
+    for root in roots {
+        for group in folders(&root.join(&ground.cgroup)) {
+            processes(&group, &mut all);
+            // A pod's own group is the agent's to take away.
+            all.extend(folders(&group).iter().map(|path| path.display().to_string()));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn processes(group: &Path, all: &mut Vec<String>) {
+    let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    all.extend(text.lines().map(|pid| format!("process {pid} in {}", group.display())));
+    folders(group).iter().for_each(|below| processes(below, all));
+}
+
+fn folders(parent: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}

@@ -1,6 +1,6 @@
 //! Being born, running, ending.
 
-use super::ground::{Ground, exit_code, soon};
+use super::ground::{Ground, exit_code, leftovers, soon};
 use coracle_runtime::{ContainerId, RuntimeError, SandboxId, State};
 use std::time::{Duration, Instant};
 
@@ -96,20 +96,22 @@ pub async fn states_that_do_not_fit_are_refused_and_removal_repeats(ground: &Gro
     assert!(matches!(gone, Err(RuntimeError::NotFound { .. })), "{gone:?}");
 }
 
-/// Orphans fall to the first process of a shared PID namespace, or to the shim.
+/// Orphans fall to the first process of a shared PID namespace, or on the host's PIDs to the shim: neither leaves
+/// zombies.
 pub async fn orphans_are_reaped(ground: &Ground) {
-    let script = "sh -c 'sleep 0.05 & sleep 0.01'; sleep 0.3; for f in /proc/[0-9]*/stat; do cat $f 2>/dev/null; done \
-                  | grep ') Z ' | grep -v cat; exit 0";
     let mut shared = ground.sandbox_spec("shared");
     shared.share_pid = true;
-    for spec in [shared, ground.sandbox_spec("own")] {
+    let mut host = ground.sandbox_spec("host");
+    host.host_pid = true;
+    for spec in [shared, host] {
         let sandbox = ground.runtime.run_sandbox(&spec).await.expect("a sandbox");
-        let script = if spec.share_pid { script.to_owned() } else { format!("{script} # its own first process") };
-        let id = ground.started(&sandbox, &ground.shell(&script)).await;
-        assert_eq!(exit_code(&ground.ended(&id).await), 0);
-        if spec.share_pid {
-            assert_eq!(ground.log(&id).await, "", "no zombies are left");
-        }
+        // The orphan's number; then the container lives on while it ends.
+        let script = "sh -c 'sleep 0.1 & echo $!'; exec sleep 1000";
+        let id = ground.started(&sandbox, &ground.shell(script)).await;
+        ground.logged(&id, "\n").await;
+        let orphan = ground.log(&id).await.trim().to_owned();
+        let gone = format!("until [ ! -e /proc/{orphan} ]; do sleep 0.01; done");
+        assert_eq!(soon(ground.exec(&id, &gone)).await.0, 0);
         ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
     }
 }
@@ -128,7 +130,7 @@ pub async fn nothing_outlives_its_container(ground: &Ground) {
 
 pub async fn many_come_and_go_and_leave_nothing(ground: &Ground) {
     let count: usize = std::env::var("CORACLE_CONTAINERS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
-    let before = ours(ground);
+    let before = leftovers(ground);
     for round in 0..count.div_ceil(10) {
         let sandbox = ground.runtime.run_sandbox(&ground.sandbox_spec(&format!("m{round}"))).await.expect("a sandbox");
         let all = futures::future::join_all((0..10).map(|_| async {
@@ -142,42 +144,9 @@ pub async fn many_come_and_go_and_leave_nothing(ground: &Ground) {
     }
     soon(async {
         // Shims end by themselves after their containers.
-        while ours(ground) != before {
+        while leftovers(ground) != before {
             tokio::task::yield_now().await;
         }
     })
     .await;
-}
-
-/// Mounts, cgroups, files and processes that belong to this test.
-fn ours(ground: &Ground) -> Vec<String> {
-    let dir = ground.dir.to_string_lossy().into_owned();
-    let mut all: Vec<String> = std::fs::read_to_string("/proc/self/mounts")
-        .expect("mounts")
-        .lines()
-        .filter(|line| line.contains(&dir))
-        .map(str::to_owned)
-        .collect();
-    for root in std::fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten() {
-        let folder = root.path().join(&ground.cgroup);
-        let below = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        all.extend(below.filter(|entry| entry.path().is_dir()).map(|entry| entry.path().display().to_string()));
-    }
-    for kind in ["containers", "sandboxes"] {
-        all.extend(
-            std::fs::read_dir(ground.dir.join(kind))
-                .expect("a folder")
-                .flatten()
-                .map(|e| e.path().display().to_string()),
-        );
-    }
-    for process in std::fs::read_dir("/proc").expect("proc").flatten() {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if line.contains(&dir) {
-            all.push(line);
-        }
-    }
-    all.retain(|line| !line.ends_with("/shims"));
-    all
 }

@@ -1,13 +1,14 @@
 //! What an agent's end does to its containers: nothing.
 
-use super::ground::{Ground, PATIENCE, SHIM, exit_code, open};
-use coracle_runtime::{ContainerId, LogQuery, Runtime, State};
+use super::ground::{Ground, PATIENCE, SHIM, exit_code, leftovers, open};
+use coracle_runtime::images::ImageStore;
+use coracle_runtime::{ContainerId, Embedded, EmbeddedConfig, LogQuery, Runtime, RuntimeError, State};
 use futures::StreamExt;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn pid(state: &State) -> i32 {
     match state {
@@ -23,12 +24,13 @@ fn parent(process: i32) -> i32 {
     after.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("its parent")
 }
 
-/// An agent in a process of its own that runs one container.
-fn agent(ground: &Ground, dir: &Path, script: &str) -> (Child, ContainerId) {
+/// An agent in a process of its own that runs one container, or makes and unmakes them.
+fn agent(ground: &Ground, dir: &Path, script: Option<&str>) -> (Child, ContainerId) {
     let mut child = Command::new(SHIM)
         .arg("agent")
         .args([dir, &ground.store])
-        .args([&ground.image_id, &ground.cgroup, script])
+        .args([&ground.image_id, &ground.cgroup])
+        .args(script)
         .stdout(Stdio::piped())
         .spawn()
         .expect("an agent");
@@ -53,7 +55,7 @@ pub async fn containers_outlive_a_killed_agent(ground: &Ground) {
     let dir = ground.dir.join("killed");
     let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done; sleep 0.5; while [ $i -lt 6000 ]; do \
                   i=$((i+1)); echo $i; done; exit 33";
-    let (child, id) = agent(ground, &dir, script);
+    let (child, id) = agent(ground, &dir, Some(script));
     killed(child);
     let runtime = open(&dir, &ground.store, &ground.cgroup);
     let found = runtime.container(&id).await.expect("it is known");
@@ -73,7 +75,7 @@ pub async fn containers_outlive_a_killed_agent(ground: &Ground) {
 pub async fn an_end_that_no_agent_saw_is_known(ground: &Ground) {
     let dir = ground.dir.join("unseen");
     let mark = ground.dir.join("unseen/containers");
-    let (child, id) = agent(ground, &dir, "sleep 0.3; echo last; exit 21");
+    let (child, id) = agent(ground, &dir, Some("sleep 0.3; echo last; exit 21"));
     killed(child);
     let exit = mark.join(&id.0).join("exit.json");
     let deadline = Instant::now() + PATIENCE;
@@ -86,6 +88,38 @@ pub async fn an_end_that_no_agent_saw_is_known(ground: &Ground) {
     assert_eq!(all_of(&runtime, &id, false).await, "last\n");
     for sandbox in runtime.sandboxes().await.expect("a list") {
         runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+    }
+}
+
+/// At whatever moment an agent is killed, the next one knows of everything that runs, and can take it all away.
+pub async fn an_agent_killed_at_any_moment_leaves_nothing_unknown(ground: &Ground) {
+    let kills: u32 = std::env::var("CORACLE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let before = leftovers(ground);
+    for _ in 0..kills {
+        let (child, _) = agent(ground, &ground.dir, None);
+        let moment = Duration::from_micros(rand::random::<u64>() % 600_000);
+        // Chance, not waiting for anything.
+        tokio::time::sleep(moment).await;
+        killed(child);
+        let runtime = open(&ground.dir, &ground.store, &ground.cgroup);
+        for container in runtime.containers().await.expect("a list") {
+            if let State::Running { pid, .. } = container.state {
+                assert!(Path::new(&format!("/proc/{pid}")).exists(), "after {moment:?}: {container:?}");
+            }
+        }
+        for sandbox in runtime.sandboxes().await.expect("a list") {
+            assert!(sandbox.ready, "after {moment:?}: {sandbox:?}");
+            runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+            let cgroup = format!("{}/pod{}", ground.cgroup, sandbox.pod.uid);
+            coracle_runtime::remove_pod_cgroup(&cgroup).expect("its cgroup goes");
+        }
+        assert!(runtime.containers().await.expect("a list").is_empty(), "after {moment:?}");
+        drop(runtime);
+        let deadline = Instant::now() + PATIENCE;
+        while leftovers(ground) != before {
+            assert!(Instant::now() < deadline, "after {moment:?}: {:#?}", leftovers(ground));
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -145,6 +179,38 @@ pub async fn records_outlive_the_agent(ground: &Ground) {
     assert_eq!(again.sandboxes().await.ok(), ground.runtime.sandboxes().await.ok());
     again.start_container(&made).await.expect("it starts");
     again.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
+/// As after a reboot: the namespaces are gone, the files are not.
+pub async fn a_sandbox_without_namespaces_is_not_ready(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let made = ground.runtime.create_container(&sandbox.id, &ground.spec(&["true"])).await.expect("a container");
+    let netns = sandbox.netns.expect("a network namespace");
+    nix::mount::umount2(&netns, nix::mount::MntFlags::MNT_DETACH).expect("unmounted");
+    let again = open(&ground.dir, &ground.store, &ground.cgroup);
+    assert!(!again.sandboxes().await.expect("a list")[0].ready);
+    assert!(matches!(again.container(&made).await.expect("it is known").state, State::Exited { .. }));
+    let refused = again.create_container(&sandbox.id, &ground.spec(&["true"])).await;
+    assert!(matches!(refused, Err(RuntimeError::WrongState { .. })), "{refused:?}");
+    again.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
+/// Records that make no sense stop the runtime instead of being taken for nothing.
+pub async fn damaged_records_are_refused(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let record = ground.dir.join("sandboxes").join(&sandbox.id.0).join("sandbox.json");
+    let good = std::fs::read(&record).expect("a record");
+    std::fs::write(&record, &good[..good.len() / 2]).expect("damage");
+    let config = EmbeddedConfig {
+        dir: ground.dir.clone(),
+        shim_command: vec![SHIM.into(), "shim".into()],
+        cgroup_root: ground.cgroup.clone(),
+        images: Arc::new(ImageStore::open(&ground.store).expect("the images")),
+    };
+    let error = Embedded::open(config).err().expect("it is refused").to_string();
+    assert!(error.contains("sandbox.json"), "{error}");
+    std::fs::write(&record, good).expect("repair");
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
 }
 
 /// The memory a shim has for itself.
