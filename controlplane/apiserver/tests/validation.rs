@@ -273,7 +273,21 @@ async fn workloads() {
     check(&DEPLOYMENTS, deployment("a"), rows).await;
     let mut set = deployment("a");
     set["kind"] = "ReplicaSet".into();
-    check(&REPLICA_SETS, set, vec![("/spec/selector", json!(null), "spec.selector: Required value")]).await;
+    let rows: Vec<Row> = vec![
+        ("/spec/selector", json!(null), "spec.selector: Required value"),
+        (
+            "/spec/selector",
+            json!(null),
+            "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`",
+        ),
+        (
+            "/spec/template",
+            json!(null),
+            "[spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`, \
+             spec.template.spec.containers: Required value]",
+        ),
+    ];
+    check(&REPLICA_SETS, set, rows).await;
 }
 
 #[tokio::test]

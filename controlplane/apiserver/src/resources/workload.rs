@@ -38,11 +38,14 @@ fn validate_template(spec: &Tree, errors: &mut Errors) {
     let template = &spec["template"];
     let path = SPEC.field("template");
     let metadata = path.field("metadata");
-    // An unreadable selector has been reported above.
-    if let Ok(Some(selector)) = LabelSelector::from_tree(&spec["selector"])
-        && !selector.is_empty()
-        && !selector.matches_object(template)
-    {
+    let fits = match LabelSelector::from_tree(&spec["selector"]) {
+        Ok(Some(selector)) => selector.is_empty() || selector.matches_object(template),
+        // A selector that is missing selects nothing.
+        Ok(None) => false,
+        // It has been reported above.
+        Err(_) => true,
+    };
+    if !fits {
         let found = match &template["metadata"]["labels"] {
             Tree::Null => Tree::Object(serde_json::Map::new()),
             found => found.clone(),

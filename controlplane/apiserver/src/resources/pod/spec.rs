@@ -11,6 +11,10 @@ const MAX_SEARCHES: usize = 32;
 
 /// `path` is `spec` or `spec.template.spec`.
 pub fn validate_spec(spec: &Tree, path: &Path<'_>, errors: &mut Errors) {
+    if spec.is_null() {
+        // Everything else has a default, which only a spec that is there was given.
+        return errors.push(FieldError::required(path.field("containers"), ""));
+    }
     let volumes = volume::validate(items(spec, "volumes"), &path.field("volumes"), errors);
     container::validate_all(spec, &volumes, path, errors);
     enumeration(text(spec, "restartPolicy"), &["Always", "Never", "OnFailure"], &path.field("restartPolicy"), errors);
