@@ -426,7 +426,7 @@ async fn pods_need_their_service_account() {
     let error = create(&api, &PODS, body).await.expect_err("no account");
     assert_eq!(
         error.message,
-        r#"pods "a" is forbidden: error looking up service account default/nope: serviceaccounts "nope" not found"#
+        r#"pods "a" is forbidden: error looking up service account default/nope: serviceaccount "nope" not found"#
     );
     let made = create(&api, &PODS, pod("b")).await.expect("created");
     let mount = &made["spec"]["containers"][0]["volumeMounts"][0];
