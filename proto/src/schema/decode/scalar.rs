@@ -32,6 +32,9 @@ pub fn base64_text(text: &str) -> Result<Cow<'_, str>, String> {
     match STANDARD.decode(text.as_bytes()) {
         Ok(_) => Ok(text),
         Err(base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _)) => {
+            // The library may look at the end first; Go names the first byte that cannot be.
+            let foreign = |b: u8| !b.is_ascii_alphanumeric() && !b"+/=".contains(&b);
+            let at = text.bytes().position(foreign).unwrap_or(at);
             Err(format!("illegal base64 data at input byte {at}"))
         }
         Err(_) => Err(format!("illegal base64 data at input byte {}", text.len() / 4 * 4)),

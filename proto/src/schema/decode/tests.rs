@@ -70,6 +70,7 @@ fn wrong_values_get_upstreams_message() {
             "spec.containers[0].resources.limits.cpu: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
         ),
         ("Secret", r#"{"data":{"a":"!!"}}"#, "data.a: illegal base64 data at input byte 0"),
+        ("Secret", r#"{"data":{"a":"LS0tLS1CRUdJTi..."}}"#, "data.a: illegal base64 data at input byte 14"),
         (
             "Pod",
             r#"{"metadata":{"deletionTimestamp":"yesterday"}}"#,
