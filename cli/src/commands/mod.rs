@@ -31,7 +31,7 @@ enum Command {
 #[derive(clap::Args)]
 pub struct DataDir {
     /// Where the cluster keeps its state, certificates, images and containers.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/coracle", env = "CORACLE_DATA_DIR")]
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/coracle", env = "CORACLE_DATA_DIR", global = true)]
     data_dir: PathBuf,
 }
 
