@@ -15,6 +15,7 @@ pub mod resources;
 mod spdy;
 mod stamp;
 mod streams;
+mod suffix;
 pub mod user;
 mod validate;
 

@@ -21,8 +21,11 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1_000;
 /// A TLS handshake must end within this.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The head of a request must arrive within this.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The head of the next request must arrive within this. Longer than Go's clients keep an idle connection (90 s): they
+/// close first, and no request is lost on a connection the server is just closing.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often an HTTP/2 connection is asked whether it lives, and how long the answer may take.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A body must arrive within this.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request that is not long-running must be answered within this; upstream's `--request-timeout`.

@@ -96,6 +96,8 @@ async fn tokens_are_issued_checked_and_end_with_what_they_are_bound_to() {
     let n1 = registry.client(UserInfo::node("n1"));
     let n2 = registry.client(UserInfo::node("n2"));
     refused(n2.create(&SERVICE_ACCOUNTS, &key("default"), "token", ask(uid)).await);
+    let unbound = n1.create(&SERVICE_ACCOUNTS, &key("default"), "token", json!({"spec": {}})).await;
+    assert!(unbound.expect_err("unbound").message.ends_with("node requested token not bound to a pod"));
     let wrong = n1.create(&SERVICE_ACCOUNTS, &key("default"), "token", ask("other")).await;
     assert_eq!(wrong.expect_err("another pod").reason, Reason::Conflict);
     let issued = n1.create(&SERVICE_ACCOUNTS, &key("default"), "token", ask(uid)).await.expect("issued");

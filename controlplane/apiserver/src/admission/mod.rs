@@ -21,17 +21,15 @@ impl Registry {
             pod_defaults::admit(new)?;
             service_account::admit(call, new, view)?;
         }
-        node_restriction::create(call, new, view)
+        node_restriction::create(call, new)
     }
 
-    pub(crate) fn admit_update(
-        &self,
-        call: &Call<'_>,
-        new: &Tree,
-        old: &Tree,
-        view: &dyn View,
-    ) -> Result<(), ApiError> {
-        node_restriction::update(call, new, old, view)
+    pub(crate) fn admit_update(&self, call: &Call<'_>, new: &Tree, old: &Tree) -> Result<(), ApiError> {
+        node_restriction::update(call, new, old)
+    }
+
+    pub(crate) fn admit_token(&self, call: &Call<'_>, bound: Option<&Tree>) -> Result<(), ApiError> {
+        node_restriction::token(call, bound)
     }
 
     pub(crate) fn admit_delete(&self, call: &Call<'_>) -> Result<(), ApiError> {

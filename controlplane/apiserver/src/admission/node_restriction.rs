@@ -4,9 +4,8 @@
 use crate::registry::Call;
 use crate::validate::{items, text};
 use coracle_proto::{ApiError, ObjectKey, Tree, meta};
-use coracle_store::View;
 
-pub fn create(call: &Call<'_>, new: &Tree, _view: &dyn View) -> Result<(), ApiError> {
+pub fn create(call: &Call<'_>, new: &Tree) -> Result<(), ApiError> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
     let refuse = |why: String| Err(ApiError::forbidden(call.resource(), meta::name(new), why));
     match call.kind.facts().storage {
@@ -22,7 +21,7 @@ pub fn create(call: &Call<'_>, new: &Tree, _view: &dyn View) -> Result<(), ApiEr
     }
 }
 
-pub fn update(call: &Call<'_>, new: &Tree, old: &Tree, _view: &dyn View) -> Result<(), ApiError> {
+pub fn update(call: &Call<'_>, new: &Tree, old: &Tree) -> Result<(), ApiError> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
     match call.kind.facts().storage {
         "pods" => own_pod(call, node, old),
@@ -37,7 +36,7 @@ pub fn update(call: &Call<'_>, new: &Tree, old: &Tree, _view: &dyn View) -> Resu
     }
 }
 
-/// The pod itself is looked at in [`own_pod`] by [`crate::registry`]'s authoriser, which has it at hand.
+/// Whose pod it is has been looked at by the node authoriser.
 pub fn delete(call: &Call<'_>) -> Result<(), ApiError> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
     if call.kind.facts().storage == "nodes" {
@@ -72,6 +71,17 @@ fn restricted_labels(call: &Call<'_>, node: &str, new: &Tree, old: &Tree) -> Res
         }
         None => Ok(()),
     }
+}
+
+/// A node asks for tokens on behalf of its pods only. `bound` is what the token would be bound to.
+pub fn token(call: &Call<'_>, bound: Option<&Tree>) -> Result<(), ApiError> {
+    let Some(node) = call.user.node_name() else { return Ok(()) };
+    let why = match bound {
+        Some(pod) if pod["kind"] == "Pod" && text(&pod["spec"], "nodeName") == node => return Ok(()),
+        Some(pod) if pod["kind"] == "Pod" => "node requested token bound to a pod scheduled on a different node",
+        _ => "node requested token not bound to a pod",
+    };
+    Err(ApiError::forbidden(call.resource(), &call.key.name, why))
 }
 
 /// Whether a pod needs this object: the node it runs on may then read it.

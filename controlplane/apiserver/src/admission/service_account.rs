@@ -1,11 +1,11 @@
 //! ServiceAccount: every pod runs as one, and finds its token where clients look for it.
 
 use crate::registry::Call;
+use crate::suffix;
 use crate::validate::{items, items_mut, text};
-use coracle_proto::resource::{PODS, SERVICE_ACCOUNTS};
+use coracle_proto::resource::PODS;
 use coracle_proto::{ApiError, Object, ObjectKey, Tree, meta};
 use coracle_store::View;
-use rand::Rng;
 use serde_json::json;
 
 const DEFAULT: &str = "default";
@@ -13,7 +13,6 @@ const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 /// Upstream's lifetime of the projected token: an hour and a little.
 const TOKEN_SECONDS: i64 = 3607;
-const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 pub fn admit(call: &Call<'_>, pod: &mut Tree, view: &dyn View) -> Result<(), ApiError> {
     if meta::annotation(pod, "kubernetes.io/config.mirror").is_some() || !pod["spec"].is_object() {
@@ -42,8 +41,8 @@ fn find(call: &Call<'_>, pod: &Tree, name: &str, view: &dyn View) -> Result<Tree
     let namespace = call.key.namespace.as_str();
     let key = ObjectKey::new(namespace, name);
     let Some(entry) = view.get(&format!("serviceaccounts/{key}")) else {
-        let missing = ApiError::not_found(&SERVICE_ACCOUNTS, name);
-        let why = format!("error looking up service account {key}: {missing}");
+        // In the singular: upstream's words, which people search for.
+        let why = format!("error looking up service account {key}: serviceaccount \"{name}\" not found");
         return Err(ApiError::forbidden(&PODS, meta::name(pod), why));
     };
     Object { revision: entry.modified.0, json: entry.value }.tree()
@@ -53,7 +52,7 @@ fn find(call: &Call<'_>, pod: &Tree, name: &str, view: &dyn View) -> Result<Tree
 fn mount_token(pod: &mut Tree) {
     let present = items(&pod["spec"], "volumes").iter().map(|v| text(v, "name"));
     let present = present.filter(|name| name.starts_with(VOLUME_PREFIX)).map(str::to_owned).next();
-    let name = present.clone().unwrap_or_else(volume_name);
+    let name = present.clone().unwrap_or_else(|| format!("{VOLUME_PREFIX}{}", suffix::random()));
     let mut used = false;
     for list in ["initContainers", "containers"] {
         for container in items_mut(&mut pod["spec"], list).filter(|c| c.is_object()) {
@@ -84,13 +83,6 @@ fn volume(name: &str) -> Tree {
     ]}})
 }
 
-fn volume_name() -> String {
-    let mut rng = rand::rng();
-    let mut name = VOLUME_PREFIX.to_owned();
-    name.extend((0..5).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])));
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +93,7 @@ mod tests {
         let mut pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "volumeMounts": own}]}});
         mount_token(&mut pod);
         let name = pod["spec"]["volumes"][0]["name"].clone();
-        assert!(name.as_str().is_some_and(|n| n.len() == VOLUME_PREFIX.len() + 5));
+        assert!(name.as_str().is_some_and(|n| n.len() == VOLUME_PREFIX.len() + suffix::LENGTH));
         assert_eq!(pod["spec"]["containers"][0]["volumeMounts"][0]["name"], name);
         assert_eq!(pod["spec"]["containers"][1]["volumeMounts"], own);
         let once = pod.clone();

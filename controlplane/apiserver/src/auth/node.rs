@@ -14,10 +14,10 @@ pub fn decide(node: &str, asked: &Attributes<'_>, view: &dyn View) -> Decision {
     let verb = asked.verb;
     let allowed = match (asked.group, asked.resource, asked.subresource) {
         ("", "nodes", "") => {
-            return own(read || verb == "create" || (asked.name == node && matches!(verb, "update" | "patch")), "node");
+            return itself(read || verb == "create" || (asked.name == node && matches!(verb, "update" | "patch")));
         }
         ("", "nodes", "status") => {
-            return own(asked.name == node && matches!(verb, "get" | "update" | "patch"), "node");
+            return itself(asked.name == node && matches!(verb, "get" | "update" | "patch"));
         }
         ("", "pods", "") => return pods(node, asked, view),
         ("", "pods", "status") => matches!(verb, "get" | "update" | "patch"),
@@ -34,12 +34,8 @@ pub fn decide(node: &str, asked: &Attributes<'_>, view: &dyn View) -> Decision {
     if allowed { Decision::Allow } else { Decision::Deny("") }
 }
 
-fn own(allowed: bool, what: &str) -> Decision {
-    match (allowed, what) {
-        (true, _) => Decision::Allow,
-        (false, "node") => Decision::Deny("node can only access its own Node object"),
-        (false, _) => Decision::Deny(""),
-    }
+fn itself(allowed: bool) -> Decision {
+    if allowed { Decision::Allow } else { Decision::Deny("node can only access its own Node object") }
 }
 
 /// Its own pods: one by one, or selected by `spec.nodeName`.

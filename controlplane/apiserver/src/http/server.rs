@@ -3,7 +3,7 @@
 use super::respond::Body;
 use super::{dispatch, tls};
 use crate::limits::{
-    DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_LONG_REQUESTS, MAX_REQUESTS,
+    DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, KEEP_ALIVE, MAX_CONNECTIONS, MAX_LONG_REQUESTS, MAX_REQUESTS,
     MAX_STREAMS_PER_CONNECTION,
 };
 use crate::registry::Registry;
@@ -141,8 +141,8 @@ fn builder() -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .keep_alive_interval(HEADER_TIMEOUT)
-        .keep_alive_timeout(HEADER_TIMEOUT)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
     builder

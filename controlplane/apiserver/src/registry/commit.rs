@@ -49,5 +49,5 @@ pub fn remove(key: Arc<str>, expect: Expect) -> Op {
 pub fn first(call: &Call<'_>, committed: Committed) -> Result<Object, ApiError> {
     let entry = committed.entries.into_iter().next().flatten();
     let entry = entry.ok_or_else(|| ApiError::internal("the store returned no entry for a put"))?;
-    get::served(call, entry)
+    get::served(call.kind, entry)
 }

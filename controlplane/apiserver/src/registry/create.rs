@@ -3,16 +3,13 @@
 use super::commit::{self, Committing};
 use super::{Call, Registry, get, keys};
 use crate::limits::{MAX_CONFLICT_RETRIES, MAX_NAME_RETRIES};
-use crate::validate;
+use crate::{suffix, validate};
+use coracle_proto::api::ReadAt;
 use coracle_proto::status::Reason;
 use coracle_proto::{ApiError, Object, Tree, meta, time};
 use coracle_store::{Expect, Op, View};
 use jiff::Timestamp;
-use rand::Rng;
 
-/// The characters of generated names: no vowels, nothing that looks like another.
-const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-const SUFFIX: usize = 5;
 /// The longest generated name; a longer prefix is cut.
 const MAX_NAME: usize = 63;
 
@@ -50,10 +47,14 @@ impl Registry {
     }
 
     async fn create_named(&self, call: &Call<'_>, object: Tree) -> Result<Object, ApiError> {
-        for _ in 0..MAX_CONFLICT_RETRIES {
-            let view = self.store.view();
+        for attempt in 0..MAX_CONFLICT_RETRIES {
+            let view = if attempt == 0 { self.store.view() } else { self.view(ReadAt::Latest).await? };
             let mut new = object.clone();
-            let ops = self.plan_create(call, &mut new, &*view)?;
+            let ops = match self.plan_create(call, &mut new, &*view) {
+                // The namespace or the account may only be new to this server.
+                Err(error) if attempt == 0 && matches!(error.reason, Reason::NotFound | Reason::Forbidden) => continue,
+                other => other?,
+            };
             let key = ops[0].key.clone();
             if call.dry_run {
                 if view.get(&key).is_some() {
@@ -144,14 +145,11 @@ fn stamp_new(call: &Call<'_>, object: &mut Tree) {
 }
 
 fn generate_name(prefix: &str) -> String {
-    let mut rng = rand::rng();
-    let mut end = prefix.len().min(MAX_NAME - SUFFIX);
+    let mut end = prefix.len().min(MAX_NAME - suffix::LENGTH);
     while !prefix.is_char_boundary(end) {
         end -= 1;
     }
-    let mut name = prefix[..end].to_owned();
-    name.extend((0..SUFFIX).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])));
-    name
+    format!("{}{}", &prefix[..end], suffix::random())
 }
 
 #[cfg(test)]
@@ -162,7 +160,7 @@ mod tests {
     fn generated_names_fit_a_label() {
         for prefix in ["a-", &"x".repeat(80), &"ü".repeat(40)] {
             let name = generate_name(prefix);
-            assert!(name.len() <= MAX_NAME && name.len() > SUFFIX, "{name}");
+            assert!(name.len() <= MAX_NAME && name.len() > suffix::LENGTH, "{name}");
         }
     }
 }

@@ -59,10 +59,10 @@ impl Registry {
         let planned = plan(object, options, Timestamp::now());
         let dry = options.dry_run || call.dry_run;
         let (ops, gone) = match planned {
-            Plan::Leave => return Ok(Some(Deleted { object: get::served(call, entry)?, gone: false })),
+            Plan::Leave => return Ok(Some(Deleted { object: get::served(call.kind, entry)?, gone: false })),
             Plan::Mark(_) | Plan::Remove if dry => {
                 let gone = planned == Plan::Remove;
-                return Ok(Some(Deleted { object: get::served(call, entry)?, gone }));
+                return Ok(Some(Deleted { object: get::served(call.kind, entry)?, gone }));
             }
             Plan::Mark(marked) => (vec![commit::put(entry.key.clone(), expect, &marked)], false),
             Plan::Remove => {

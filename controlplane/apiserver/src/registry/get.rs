@@ -1,6 +1,7 @@
 //! Reading one object.
 
 use super::{Call, Registry, errors, keys};
+use crate::resources::ResourceType;
 use coracle_proto::api::ReadAt;
 use coracle_proto::{ApiError, Object, Tree};
 use coracle_store::{Entry, Revision, View};
@@ -21,7 +22,7 @@ impl Registry {
 
     pub(super) fn read(&self, call: &Call<'_>, view: &dyn View) -> Result<Object, ApiError> {
         let entry = view.get(&keys::object(call.kind, &call.key)).ok_or_else(|| call.not_found())?;
-        served(call, entry)
+        served(call.kind, entry)
     }
 
     /// The state to answer a read from.
@@ -40,13 +41,13 @@ impl Registry {
 }
 
 /// An entry as its kind is served.
-pub(super) fn served(call: &Call<'_>, entry: Entry) -> Result<Object, ApiError> {
+pub(super) fn served(kind: &dyn ResourceType, entry: Entry) -> Result<Object, ApiError> {
     let object = Object { revision: entry.modified.0, json: entry.value };
-    if call.kind.served_as_stored() {
+    if kind.served_as_stored() {
         return Ok(object);
     }
     let mut tree = object.tree()?;
-    call.kind.to_served(&mut tree);
+    kind.to_served(&mut tree);
     Ok(from_tree(&tree, object.revision))
 }
 

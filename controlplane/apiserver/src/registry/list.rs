@@ -75,7 +75,7 @@ fn page(
     if let Some(name) = filter.name().filter(|_| namespace.is_some() || !call.resource().namespaced) {
         let key = ObjectKey::new(namespace.unwrap_or_default(), name);
         let found = view.get(&keys::object(call.kind, &key)).filter(|e| filter.matches(&e.value));
-        list.items = found.map(|e| get::served(call, e)).transpose()?.into_iter().collect();
+        list.items = found.map(|e| get::served(call.kind, e)).transpose()?.into_iter().collect();
         return Ok(list);
     }
     let prefix = keys::prefix(call.kind, namespace.unwrap_or_default());
@@ -91,7 +91,7 @@ fn page(
         }
         if filter.matches(&entry.value) {
             last = Some(entry.key.clone());
-            list.items.push(get::served(call, entry)?);
+            list.items.push(get::served(call.kind, entry)?);
         }
     }
     Ok(list)

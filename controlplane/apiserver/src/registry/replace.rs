@@ -4,6 +4,7 @@ use super::commit::{self, Committing};
 use super::{Call, Registry, create::accept_key, get, keys};
 use crate::limits::MAX_CONFLICT_RETRIES;
 use crate::validate::{self, Errors};
+use coracle_proto::api::ReadAt;
 use coracle_proto::{ApiError, Object, Tree, meta};
 use coracle_store::{Entry, Expect, View};
 
@@ -24,18 +25,23 @@ impl Registry {
         F: FnMut(&Tree) -> Result<Tree, ApiError> + Send,
     {
         let key = keys::object(call.kind, &call.key);
-        for _ in 0..MAX_CONFLICT_RETRIES {
-            let view = self.store.view();
+        for attempt in 0..MAX_CONFLICT_RETRIES {
+            // What this server has not seen yet may be the reason for whatever fails at first.
+            let view = if attempt == 0 { self.store.view() } else { self.view(ReadAt::Latest).await? };
             let entry = match view.get(&key) {
                 Some(entry) => entry,
-                None => self.fresh(call, &key).await?,
+                None if attempt == 0 => continue,
+                None => return Err(call.not_found()),
             };
             let old = parse(&entry)?;
             let mut served = old.clone();
             call.kind.to_served(&mut served);
             let mut new = make(&served)?;
-            let conditional = preconditions(call, &new, &old, &entry)?;
-            let changed = self.finish(call, part, &mut new, &old, &*view)?;
+            let conditional = match preconditions(call, &new, &old, &entry) {
+                Err(error) if error.is_conflict() && attempt == 0 => continue,
+                other => other?,
+            };
+            let changed = self.finish(call, part, &mut new, &old)?;
             if !changed || call.dry_run {
                 let mut answer = if changed { new } else { old };
                 call.kind.to_served(&mut answer);
@@ -50,21 +56,8 @@ impl Registry {
         Err(ApiError::modified(call.resource(), &call.key.name))
     }
 
-    /// What this server has not seen yet may still exist.
-    async fn fresh(&self, call: &Call<'_>, key: &str) -> Result<Entry, ApiError> {
-        let view = self.view(coracle_proto::api::ReadAt::Latest).await?;
-        view.get(key).ok_or_else(|| call.not_found())
-    }
-
     /// Everything between the new object and its commit. `new` comes as served and leaves as stored.
-    fn finish(
-        &self,
-        call: &Call<'_>,
-        part: Part,
-        new: &mut Tree,
-        old: &Tree,
-        view: &dyn View,
-    ) -> Result<bool, ApiError> {
+    fn finish(&self, call: &Call<'_>, part: Part, new: &mut Tree, old: &Tree) -> Result<bool, ApiError> {
         accept_key(call, new)?;
         call.kind.to_storage(new);
         keep_system_fields(new, old);
@@ -73,7 +66,7 @@ impl Registry {
             Part::Main => {
                 self.set_defaults(call.kind, new)?;
                 call.kind.prepare_update(new, old);
-                self.admit_update(call, new, old, view)?;
+                self.admit_update(call, new, old)?;
                 validate::metadata(call.kind, new, &mut errors);
                 validate::metadata_update(new, old, &mut errors);
                 call.kind.validate(new, &mut errors);
@@ -81,7 +74,7 @@ impl Registry {
             }
             Part::Status => {
                 *new = call.kind.with_status(new, old);
-                self.admit_update(call, new, old, view)?;
+                self.admit_update(call, new, old)?;
                 validate::metadata(call.kind, new, &mut errors);
                 call.kind.validate_status(new, old, &mut errors);
             }

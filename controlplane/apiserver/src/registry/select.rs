@@ -111,3 +111,36 @@ fn unsupported(kind: &dyn ResourceType, path: &str) -> ApiError {
     };
     ApiError::bad_request(what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+    use coracle_proto::resource::PODS;
+
+    #[test]
+    fn what_is_skipped_undecoded_would_not_have_matched() {
+        let kind = catalog::of(&PODS).expect("in the catalog");
+        let pod = Bytes::from_static(
+            br#"{"metadata":{"name":"p","labels":{"a":"b"}},"spec":{"nodeName":"n1","hostNetwork":true},"status":{}}"#,
+        );
+        let table = [
+            ("spec.nodeName=n1", true),
+            ("spec.nodeName=n", false),
+            ("spec.nodeName=n2", false),
+            ("spec.nodeName!=n2", true),
+            ("spec.hostNetwork=true", true),
+            ("spec.hostNetwork=false", false),
+            ("status.phase=", true),
+            ("metadata.name=p,spec.nodeName=n1", true),
+            ("metadata.name=n1", false),
+        ];
+        for (text, matches) in table {
+            let fields = FieldSelector::parse(text).expect(text);
+            let filter = Filter::new(kind, LabelSelector::default(), fields).expect(text);
+            assert_eq!(filter.matches(&pod), matches, "{text}");
+        }
+        let odd = FieldSelector::parse("spec.foo=a").expect("a selector");
+        assert!(Filter::new(kind, LabelSelector::default(), odd).is_err());
+    }
+}

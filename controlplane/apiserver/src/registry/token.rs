@@ -19,6 +19,7 @@ impl Registry {
         let account = self.read(call, &*view)?.tree()?;
         let seconds = lifetime(call, request)?;
         let bound = bound_object(call, request, &*view)?;
+        self.admit_token(call, bound.as_ref().map(|(_, object)| object))?;
         let now = Timestamp::now().as_second();
         let signer = &self.config.signer;
         let mut audiences: Vec<String> =

@@ -2,10 +2,11 @@
 
 use super::select::Filter;
 use super::{Call, Registry, errors, get, keys};
+use crate::resources::ResourceType;
 use crate::stamp;
 use coracle_client::WatchStream;
 use coracle_proto::api::ReadAt;
-use coracle_proto::{ApiError, ListOptions, Object, ObjectKey, WatchEvent};
+use coracle_proto::{ApiError, ListOptions, ObjectKey, WatchEvent};
 use coracle_store::{Change, Entry, Notice, Revision};
 use futures::{StreamExt, stream};
 
@@ -35,7 +36,7 @@ impl Registry {
                 let revision = view.revision();
                 let mut events = Vec::new();
                 for entry in view.range(&prefix, None).filter(|e| filter.matches(&e.value)) {
-                    events.push(Ok(WatchEvent::Added(get::served(call, entry)?)));
+                    events.push(Ok(WatchEvent::Added(get::served(call.kind, entry)?)));
                 }
                 events.push(Ok(WatchEvent::Bookmark(revision.0)));
                 let changes = self.changes(call, &prefix, revision, filter)?;
@@ -72,15 +73,11 @@ fn watched_prefix(call: &Call<'_>, filter: &Filter) -> String {
 }
 
 /// What a change means to a watcher who sees only what matches.
-fn event(
-    kind: &'static dyn crate::resources::ResourceType,
-    change: Change,
-    filter: &Filter,
-) -> Result<Option<WatchEvent>, ApiError> {
+fn event(kind: &'static dyn ResourceType, change: Change, filter: &Filter) -> Result<Option<WatchEvent>, ApiError> {
     let revision = change.revision;
     let before = change.before.filter(|e| filter.matches(&e.value));
     let after = change.after.filter(|e| filter.matches(&e.value));
-    let object = |entry: Entry| converted(kind, entry);
+    let object = |entry: Entry| get::served(kind, entry);
     Ok(match (before, after) {
         (None, None) => None,
         (None, Some(new)) => Some(WatchEvent::Added(object(new)?)),
@@ -90,14 +87,4 @@ fn event(
             Some(WatchEvent::Deleted(object(Entry { value, modified: revision, ..old })?))
         }
     })
-}
-
-fn converted(kind: &'static dyn crate::resources::ResourceType, entry: Entry) -> Result<Object, ApiError> {
-    let object = Object { revision: entry.modified.0, json: entry.value };
-    if kind.served_as_stored() {
-        return Ok(object);
-    }
-    let mut tree = object.tree()?;
-    kind.to_served(&mut tree);
-    Ok(get::from_tree(&tree, object.revision))
 }
