@@ -1,8 +1,9 @@
-//! One scheduling cycle: a pure function from a pod and the nodes to a placement, or to the reasons why there is none.
+//! One scheduling cycle: a pure function from a pod and a snapshot to a placement, or to the reasons why there is none.
 
 use crate::explanation::{Explanation, NodeVerdict};
 use crate::node::NodeState;
 use crate::plugins::{FILTERS, SCORES};
+use crate::snapshot::Snapshot;
 use coracle_client::facts::PodFacts;
 
 /// What a cycle came to. The explanation holds every node's verdict either way.
@@ -15,36 +16,43 @@ pub struct Outcome {
 
 /// Filters every node, scores those that fit, and takes the best. Of equally good ones `chance` picks: any number,
 /// different from cycle to cycle.
-pub fn schedule<'a>(pod: &PodFacts, nodes: impl IntoIterator<Item = &'a NodeState>, chance: u64) -> Outcome {
-    let nodes: Vec<&NodeState> = nodes.into_iter().collect();
+pub fn schedule(pod: &PodFacts, snapshot: &Snapshot<'_>, chance: u64) -> Outcome {
     let mut explanation = Explanation::default();
-    let mut feasible = Vec::new();
-    for node in &nodes {
-        match filter(pod, node) {
-            None => feasible.push(*node),
-            Some(verdict) => explanation.verdicts.push((node.name().into(), verdict)),
-        }
+    let feasible = filter(pod, snapshot, &mut explanation);
+    if feasible.is_empty() {
+        let mut pods = snapshot.nodes.iter().flat_map(|node| node.pods.values());
+        explanation.no_victims = pods.all(|other| other.priority >= pod.priority);
+        return Outcome { node: None, explanation };
     }
-    explanation.no_victims = nodes.iter().all(|n| n.pods.values().all(|p| p.priority >= pod.priority));
-    let totals = score(pod, &feasible, &mut explanation);
+    let totals = score(pod, snapshot, &feasible, &mut explanation);
     let node = best(&totals, chance).map(|at| feasible[at].name().to_owned());
     Outcome { node, explanation }
 }
 
-/// The first filter that refuses the node speaks for it, as upstream has it.
-fn filter(pod: &PodFacts, node: &NodeState) -> Option<NodeVerdict> {
-    FILTERS.iter().find_map(|filter| {
-        let refusal = (filter.check)(pod, node).err()?;
-        Some(NodeVerdict::Refused { filter: filter.name, refusal })
-    })
+/// The nodes that every filter lets pass. The first that refuses a node speaks for it, as upstream has it.
+fn filter<'a>(pod: &PodFacts, snapshot: &Snapshot<'a>, explanation: &mut Explanation) -> Vec<&'a NodeState> {
+    let prepared = FILTERS.iter().filter_map(|filter| Some((filter.name, (filter.prepare)(pod, snapshot)?)));
+    let checks: Vec<_> = prepared.collect();
+    let mut feasible = Vec::new();
+    for &node in &snapshot.nodes {
+        let refusal = checks.iter().find_map(|(filter, check)| Some((*filter, check(node).err()?)));
+        match refusal {
+            None => feasible.push(node),
+            Some((filter, refusal)) => {
+                explanation.verdicts.push((node.name().into(), NodeVerdict::Refused { filter, refusal }));
+            }
+        }
+    }
+    feasible
 }
 
 /// Each feasible node's weighted total; the parts go into the explanation.
-fn score(pod: &PodFacts, feasible: &[&NodeState], explanation: &mut Explanation) -> Vec<i64> {
+fn score(pod: &PodFacts, snapshot: &Snapshot<'_>, feasible: &[&NodeState], explanation: &mut Explanation) -> Vec<i64> {
     let mut totals = vec![0; feasible.len()];
     let mut parts = vec![Vec::with_capacity(SCORES.len()); feasible.len()];
     for plugin in SCORES {
-        let mut raw: Vec<i64> = feasible.iter().map(|node| (plugin.score)(pod, node)).collect();
+        let Some(rate) = (plugin.prepare)(pod, snapshot, feasible) else { continue };
+        let mut raw: Vec<i64> = feasible.iter().map(|node| rate(node)).collect();
         (plugin.normalise)(&mut raw);
         for (at, value) in raw.into_iter().enumerate() {
             totals[at] += value * plugin.weight;
@@ -69,36 +77,47 @@ fn best(totals: &[i64], chance: u64) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::fixtures::{node, pod};
+    use crate::world::World;
+    use coracle_client::facts::NodeFacts;
     use serde_json::json;
+    use std::sync::Arc;
+
+    fn world(nodes: impl IntoIterator<Item = Arc<NodeFacts>>) -> World {
+        let mut world = World::default();
+        for node in nodes {
+            world.set_node(node);
+        }
+        world
+    }
 
     #[test]
     fn the_emptier_node_wins() {
-        let mut full = NodeState::new(node("full", json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"})));
-        full.add(pod("other", json!({"containers": [{"resources": {"requests": {"cpu": "3"}}}]})));
-        let empty = NodeState::new(node("empty", json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"})));
+        let of = |name| node(name, json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"}));
+        let mut world = world([of("full"), of("empty")]);
+        world.assume(pod("other", json!({"containers": [{"resources": {"requests": {"cpu": "3"}}}]})), "full");
         let web = pod("web", json!({"containers": [{"resources": {"requests": {"cpu": "500m"}}}]}));
-        let outcome = schedule(&web, [&full, &empty], 0);
+        let outcome = schedule(&web, &world.snapshot(), 0);
         assert_eq!(outcome.node.as_deref(), Some("empty"));
         assert_eq!(outcome.explanation.verdicts.len(), 2);
     }
 
     #[test]
     fn chance_spreads_over_equals() {
-        let of = |name| NodeState::new(node(name, json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"})));
-        let (a, b) = (of("a"), of("b"));
+        let of = |name| node(name, json!({}), json!({"cpu": "4", "memory": "4Gi", "pods": "10"}));
+        let world = world([of("a"), of("b")]);
         let web = pod("web", json!({"containers": [{}]}));
-        assert_eq!(schedule(&web, [&a, &b], 0).node.as_deref(), Some("a"));
-        assert_eq!(schedule(&web, [&a, &b], 1).node.as_deref(), Some("b"));
+        assert_eq!(schedule(&web, &world.snapshot(), 0).node.as_deref(), Some("a"));
+        assert_eq!(schedule(&web, &world.snapshot(), 1).node.as_deref(), Some("b"));
     }
 
     #[test]
     fn refusals_are_counted_in_upstreams_words() {
-        let small = NodeState::new(node("small", json!({}), json!({"cpu": "1", "memory": "1Gi", "pods": "10"})));
+        let small = node("small", json!({}), json!({"cpu": "1", "memory": "1Gi", "pods": "10"}));
         let cordoned = node("cordoned", json!({"unschedulable": true}), json!({"cpu": "9", "pods": "10"}));
         let tainted = json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
-        let tainted = NodeState::new(node("tainted", tainted, json!({"cpu": "9", "pods": "10"})));
+        let tainted = node("tainted", tainted, json!({"cpu": "9", "pods": "10"}));
         let web = pod("web", json!({"containers": [{"resources": {"requests": {"cpu": "2", "memory": "2Gi"}}}]}));
-        let outcome = schedule(&web, [&small, &NodeState::new(cordoned), &tainted], 0);
+        let outcome = schedule(&web, &world([small, cordoned, tainted]).snapshot(), 0);
         assert_eq!(outcome.node, None);
         assert_eq!(
             outcome.explanation.message(),
@@ -110,7 +129,7 @@ mod tests {
 
     #[test]
     fn without_nodes_it_says_so() {
-        let outcome = schedule(&pod("web", json!({"containers": [{}]})), [], 0);
+        let outcome = schedule(&pod("web", json!({"containers": [{}]})), &World::default().snapshot(), 0);
         assert_eq!(outcome.explanation.message(), "no nodes available to schedule pods");
     }
 }

@@ -7,11 +7,15 @@ pub mod cycle;
 pub mod explanation;
 #[cfg(test)]
 mod fixtures;
+pub mod images;
+mod inbox;
 pub mod limits;
 pub mod node;
 pub mod plugins;
 pub mod queue;
+mod reports;
 mod scheduler;
+pub mod snapshot;
 pub mod world;
 
 pub use scheduler::{NAME, Scheduler};

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Bindings being written at once; more placements wait.
 pub const BINDINGS: usize = 64;
 
+/// Conditions of pods without a node being written at once; more wait.
+pub const REPORTS: usize = 16;
+
 /// After an attempt that found no node, a pod waits at least this long, doubling up to the second.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 

@@ -1,5 +1,6 @@
 //! One node as a scheduling cycle sees it: what it offers and what the pods on it have taken.
 
+use crate::plugins::inter_pod_affinity;
 use coracle_client::facts::{HostPort, NodeFacts, PodFacts, Requests};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +15,19 @@ pub struct NodeState {
     pub scored: (i64, i64),
     /// Assigned and not ended, by UID; those assumed here too.
     pub pods: BTreeMap<Arc<str>, Arc<PodFacts>>,
+    /// Those of `pods` that have something to say about other pods: affinity or anti-affinity between pods.
+    pub with_terms: BTreeMap<Arc<str>, Arc<PodFacts>>,
 }
 
 impl NodeState {
     pub fn new(facts: Arc<NodeFacts>) -> Self {
-        Self { facts, requested: Requests::default(), scored: (0, 0), pods: BTreeMap::new() }
+        Self {
+            facts,
+            requested: Requests::default(),
+            scored: (0, 0),
+            pods: BTreeMap::new(),
+            with_terms: BTreeMap::new(),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -31,11 +40,15 @@ impl NodeState {
         self.requested.add(&pod.requests);
         self.requested.pods += 1;
         self.scored = (self.scored.0 + pod.scored.0, self.scored.1 + pod.scored.1);
+        if inter_pod_affinity::has_terms(&pod) {
+            self.with_terms.insert(pod.meta.uid.clone(), pod.clone());
+        }
         self.pods.insert(pod.meta.uid.clone(), pod);
     }
 
     pub fn remove(&mut self, uid: &str) {
         if let Some(pod) = self.pods.remove(uid) {
+            self.with_terms.remove(uid);
             self.requested.subtract(&pod.requests);
             self.requested.pods -= 1;
             self.scored = (self.scored.0 - pod.scored.0, self.scored.1 - pod.scored.1);

@@ -1,7 +1,9 @@
 //! The nodes and the pods on them, kept up to date from the informers' changes and from what the scheduler assumed.
 
+use crate::images::Images;
 use crate::node::NodeState;
-use coracle_client::facts::{NodeFacts, PodFacts};
+use crate::snapshot::{Namespaces, Snapshot};
+use coracle_client::facts::{Labels, NodeFacts, PodFacts};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -15,41 +17,80 @@ pub struct World {
     places: HashMap<Arc<str>, Box<str>>,
     /// Placed here, the binding not yet seen: the node it was placed on, by UID.
     assumed: HashMap<Arc<str>, Box<str>>,
+    namespaces: Namespaces,
+    images: Images,
+}
+
+/// Which waiting pods a change may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    Nothing,
+    /// Those that mind which pods run where.
+    Company,
+    /// Any.
+    Room,
 }
 
 impl World {
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeState> {
-        self.nodes.values()
+    /// What a cycle decides on.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { nodes: self.nodes.values().collect(), namespaces: &self.namespaces, images: &self.images }
     }
 
     pub fn is_assumed(&self, uid: &str) -> bool {
         self.assumed.contains_key(uid)
     }
 
-    pub fn set_node(&mut self, facts: Arc<NodeFacts>) {
+    /// `None`: it is gone.
+    pub fn set_namespace(&mut self, name: &str, labels: Option<Arc<Labels>>) -> Effect {
+        let before = match labels.clone() {
+            Some(labels) => self.namespaces.insert(name.into(), labels),
+            None => self.namespaces.remove(name),
+        };
+        if before == labels { Effect::Nothing } else { Effect::Company }
+    }
+
+    pub fn set_node(&mut self, facts: Arc<NodeFacts>) -> Effect {
         let name: Box<str> = facts.meta.name().into();
         if let Some(node) = self.nodes.get_mut(&name) {
+            self.images.replace(&facts.meta.key, &node.facts.images, &facts.images);
+            let differs = offers_differ(&node.facts, &facts);
             node.facts = facts;
-            return;
+            return if differs { Effect::Room } else { Effect::Nothing };
         }
+        self.images.replace(&facts.meta.key, &[], &facts.images);
         let mut node = NodeState::new(facts);
         for pod in self.stray.remove(&name).into_iter().flatten().map(|(_, pod)| pod) {
             node.add(pod);
         }
         self.nodes.insert(name, node);
+        Effect::Room
     }
 
-    pub fn remove_node(&mut self, name: &str) {
-        if let Some(node) = self.nodes.remove(name) {
+    /// One domain less may make a spread fair that was not.
+    pub fn remove_node(&mut self, name: &str) -> Effect {
+        let Some(node) = self.nodes.remove(name) else { return Effect::Nothing };
+        self.images.replace(&node.facts.meta.key, &node.facts.images, &[]);
+        if !node.pods.is_empty() {
             self.stray.entry(name.into()).or_default().extend(node.pods);
         }
+        Effect::Company
     }
 
     /// What the API says of an assigned pod that has not ended. It replaces what was assumed.
-    pub fn set_pod(&mut self, pod: Arc<PodFacts>) {
-        self.assumed.remove(&pod.meta.uid);
+    pub fn set_pod(&mut self, pod: Arc<PodFacts>) -> Effect {
+        let before = if self.assumed.remove(&pod.meta.uid).is_some() { None } else { self.find(&pod.meta.uid) };
+        let effect = match before {
+            Some(old) if old.node_name != pod.node_name => Effect::Room,
+            Some(old) if old.requests != pod.requests => Effect::Room,
+            Some(old) if old.meta.labels == pod.meta.labels && old.meta.deletion == pod.meta.deletion => {
+                Effect::Nothing
+            }
+            _ => Effect::Company,
+        };
         let node = pod.node_name.clone();
         self.place(pod, node);
+        effect
     }
 
     /// The pod is placed on `node`, its binding under way.
@@ -65,10 +106,10 @@ impl World {
         }
     }
 
-    /// The pod has ended or is gone. Returns whether it took room.
-    pub fn remove_pod(&mut self, uid: &str) -> bool {
+    /// The pod has ended or is gone.
+    pub fn remove_pod(&mut self, uid: &str) -> Effect {
         self.assumed.remove(uid);
-        let Some(name) = self.places.remove(uid) else { return false };
+        let Some(name) = self.places.remove(uid) else { return Effect::Nothing };
         if let Some(node) = self.nodes.get_mut(&name) {
             node.remove(uid);
         } else if let Some(pods) = self.stray.get_mut(&name) {
@@ -77,7 +118,13 @@ impl World {
                 self.stray.remove(&name);
             }
         }
-        true
+        Effect::Room
+    }
+
+    fn find(&self, uid: &str) -> Option<&PodFacts> {
+        let name = self.places.get(uid)?;
+        let stray = || self.stray.get(name)?.get(uid);
+        self.nodes.get(name).and_then(|node| node.pods.get(uid)).or_else(stray).map(AsRef::as_ref)
     }
 
     fn place(&mut self, pod: Arc<PodFacts>, name: Box<str>) {
@@ -97,14 +144,22 @@ impl World {
     }
 }
 
+/// Whether a pod that did not fit before might fit now. Heartbeats and the like change nothing.
+fn offers_differ(old: &NodeFacts, new: &NodeFacts) -> bool {
+    old.allocatable != new.allocatable
+        || old.taints != new.taints
+        || old.unschedulable != new.unschedulable
+        || old.meta.labels != new.meta.labels
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{labelled_node, pod};
+    use crate::fixtures::{labelled_node, namespace, pod, pod_from};
     use serde_json::json;
 
     fn taken(world: &World, node: &str) -> i64 {
-        world.nodes().find(|n| n.name() == node).map_or(-1, |n| n.requested.milli_cpu)
+        world.snapshot().nodes.iter().find(|n| n.name() == node).map_or(-1, |n| n.requested.milli_cpu)
     }
 
     fn on(node: &str) -> Arc<PodFacts> {
@@ -124,8 +179,8 @@ mod tests {
         assert_eq!((taken(&world, "a"), taken(&world, "b")), (0, 1000));
         world.forget_assumed("p");
         assert_eq!(taken(&world, "b"), 1000, "what was seen is no assumption");
-        assert!(world.remove_pod("p"));
-        assert!(!world.remove_pod("p"));
+        assert_eq!(world.remove_pod("p"), Effect::Room);
+        assert_eq!(world.remove_pod("p"), Effect::Nothing);
         assert_eq!(taken(&world, "b"), 0);
     }
 
@@ -139,5 +194,25 @@ mod tests {
         assert_eq!(taken(&world, "late"), -1);
         world.set_node(labelled_node("late", json!({})));
         assert_eq!(taken(&world, "late"), 1000);
+    }
+
+    #[test]
+    fn only_changes_that_may_help_have_an_effect() {
+        let mut world = World::default();
+        assert_eq!(world.set_node(labelled_node("a", json!({}))), Effect::Room);
+        assert_eq!(world.set_node(labelled_node("a", json!({}))), Effect::Nothing);
+        assert_eq!(world.set_node(labelled_node("a", json!({"zone": "1"}))), Effect::Room);
+        assert_eq!(world.set_pod(on("a")), Effect::Company);
+        assert_eq!(world.set_pod(on("a")), Effect::Nothing);
+        let labelled = json!({"metadata": {"name": "p", "uid": "p", "labels": {"a": "b"}}, "spec":
+            {"nodeName": "a", "containers": [{"resources": {"requests": {"cpu": "1"}}}]}});
+        assert_eq!(world.set_pod(pod_from(labelled)), Effect::Company);
+        world.assume(pod("q", json!({})), "a");
+        assert_eq!(world.set_pod(pod("q", json!({"nodeName": "a"}))), Effect::Company, "now others may rely on it");
+        let labels = Some(namespace("n", json!({"a": "b"})).labels.clone());
+        assert_eq!(world.set_namespace("n", labels.clone()), Effect::Company);
+        assert_eq!(world.set_namespace("n", labels), Effect::Nothing);
+        assert_eq!(world.set_namespace("n", None), Effect::Company);
+        assert_eq!(world.remove_node("a"), Effect::Company);
     }
 }

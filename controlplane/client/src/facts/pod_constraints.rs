@@ -1,4 +1,4 @@
-//! Where a pod may run: the parts of its spec that pods of one workload share, held once.
+//! Where a pod may or had better run: the parts of its spec that pods of one workload share, held once.
 
 use super::meta::malformed;
 use crate::intern::Interner;
@@ -15,24 +15,28 @@ pub struct Constraints {
     pub affinity: Option<Affinity>,
     pub tolerations: Vec<Toleration>,
     pub topology_spread: Vec<TopologySpreadConstraint>,
+    /// Of init containers and containers, as the spec names them.
+    pub images: Vec<String>,
 }
 
 static CONSTRAINTS: Interner<Constraints> = Interner::new();
 
-/// The four fields of `spec` as JSON text, `null` where absent.
+/// The four fields of `spec` as JSON text, `null` where absent, and the images.
 pub(super) struct RawConstraints<'a> {
     pub(super) node_selector: Option<&'a RawValue>,
     pub(super) affinity: Option<&'a RawValue>,
     pub(super) tolerations: Option<&'a RawValue>,
     pub(super) topology_spread: Option<&'a RawValue>,
+    pub(super) images: Vec<&'a str>,
 }
 
 impl RawConstraints<'_> {
     pub(super) fn shared(&self) -> Result<Arc<Constraints>, ApiError> {
         let text = |raw: Option<&RawValue>| raw.map_or("null", RawValue::get).to_owned();
         let parts = [self.node_selector, self.affinity, self.tolerations, self.topology_spread].map(text);
+        let images = serde_json::to_string(&self.images).map_err(malformed)?;
         // Together they are a JSON array, so texts of different fields never run into each other.
-        let key = format!("[{}]", parts.join(","));
+        let key = format!("[{},{images}]", parts.join(","));
         CONSTRAINTS.get(&key, || decode(&key).map(Arc::new)).map_err(malformed)
     }
 }
@@ -44,12 +48,14 @@ fn decode(text: &str) -> Result<Constraints, serde_json::Error> {
         Option<Affinity>,
         Option<Vec<Toleration>>,
         Option<Vec<TopologySpreadConstraint>>,
+        Vec<String>,
     );
-    let Parts(node_selector, affinity, tolerations, topology_spread) = serde_json::from_str(text)?;
+    let Parts(node_selector, affinity, tolerations, topology_spread, images) = serde_json::from_str(text)?;
     Ok(Constraints {
         node_selector: node_selector.unwrap_or_default(),
         affinity,
         tolerations: tolerations.unwrap_or_default(),
         topology_spread: topology_spread.unwrap_or_default(),
+        images,
     })
 }

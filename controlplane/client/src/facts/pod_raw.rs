@@ -55,6 +55,8 @@ struct RawGate {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawContainer<'a> {
+    #[serde(borrow)]
+    image: Option<Cow<'a, str>>,
     ports: Option<Vec<RawPort>>,
     #[serde(borrow)]
     resources: Option<RawResources<'a>>,
@@ -219,12 +221,14 @@ impl<'a> RawSpec<'a> {
         (real.sum(&overhead), (scored.milli_cpu, scored.memory))
     }
 
-    fn constraints(&self) -> RawConstraints<'a> {
+    fn constraints(&self) -> RawConstraints<'_> {
+        let containers = self.init_containers.iter().chain(&self.containers).flatten();
         RawConstraints {
             node_selector: self.node_selector,
             affinity: self.affinity,
             tolerations: self.tolerations,
             topology_spread: self.topology_spread_constraints,
+            images: containers.filter_map(|c| c.image.as_deref()).collect(),
         }
     }
 

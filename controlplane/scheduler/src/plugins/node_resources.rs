@@ -1,7 +1,9 @@
 //! What a pod requests must be free on the node; of those where it is, the emptier and the more even are better.
 
+use super::Rate;
 use crate::explanation::Refusal;
 use crate::node::NodeState;
+use crate::snapshot::Snapshot;
 use coracle_client::facts::PodFacts;
 
 pub fn check(pod: &PodFacts, node: &NodeState) -> Result<(), Refusal> {
@@ -25,27 +27,34 @@ pub fn check(pod: &PodFacts, node: &NodeState) -> Result<(), Refusal> {
     if refusal.reasons.is_empty() { Ok(()) } else { Err(refusal) }
 }
 
-/// CPU and memory: (asked for with this pod, allocatable). Resources the node does not have are left out.
-fn amounts(pod: &PodFacts, node: &NodeState) -> impl Iterator<Item = (i64, i64)> {
+/// CPU and memory: (asked for, allocatable). Resources the node does not have are left out.
+fn amounts(node: &NodeState, cpu: i64, memory: i64) -> impl Iterator<Item = (i64, i64)> {
     let has = &node.facts.allocatable;
-    let cpu = (node.scored.0 + pod.scored.0, has.milli_cpu);
-    let memory = (node.scored.1 + pod.scored.1, has.memory);
-    [cpu, memory].into_iter().filter(|(_, has)| *has > 0)
+    [(cpu, has.milli_cpu), (memory, has.memory)].into_iter().filter(|(_, has)| *has > 0)
 }
 
-/// 100 for an empty node, 0 for a full one: the mean over CPU and memory.
+/// 100 for an empty node, 0 for a full one: the mean over CPU and memory. Containers that name no amount count some.
 pub fn least_allocated(pod: &PodFacts, node: &NodeState) -> i64 {
     let free = |(asked, has): (i64, i64)| if asked > has { 0 } else { (has - asked) * 100 / has };
-    let shares: Vec<i64> = amounts(pod, node).map(free).collect();
-    if shares.is_empty() { 0 } else { shares.iter().sum::<i64>() / shares.len() as i64 }
+    let amounts = amounts(node, node.scored.0 + pod.scored.0, node.scored.1 + pod.scored.1);
+    let (sum, count) = amounts.map(free).fold((0, 0), |(sum, count), share| (sum + share, count + 1));
+    if count == 0 { 0 } else { sum / count }
 }
 
-/// 100 where CPU and memory would be equally full, less the further they are apart.
-pub fn balanced(pod: &PodFacts, node: &NodeState) -> i64 {
-    let shares: Vec<f64> = amounts(pod, node).map(|(asked, has)| (asked as f64 / has as f64).min(1.0)).collect();
+/// A pod that asks for nothing leaves every node as even as it is.
+pub fn balance<'a>(pod: &'a PodFacts, _: &'a Snapshot<'a>, _: &'a [&'a NodeState]) -> Option<Rate<'a>> {
+    let asks = pod.requests.milli_cpu > 0 || pod.requests.memory > 0;
+    asks.then(|| Box::new(move |node: &NodeState| balanced(pod, node)) as Rate<'a>)
+}
+
+/// 100 where CPU and memory would be equally full, less the further they are apart. Only what is really asked for counts.
+fn balanced(pod: &PodFacts, node: &NodeState) -> i64 {
+    let (taken, wants) = (&node.requested, &pod.requests);
+    let mut shares = amounts(node, taken.milli_cpu + wants.milli_cpu, taken.memory + wants.memory)
+        .map(|(asked, has)| (asked as f64 / has as f64).min(1.0));
     // For two resources the standard deviation is half their distance.
-    let deviation = match shares.as_slice() {
-        [cpu, memory] => (cpu - memory).abs() / 2.0,
+    let deviation = match (shares.next(), shares.next()) {
+        (Some(cpu), Some(memory)) => (cpu - memory).abs() / 2.0,
         _ => 0.0,
     };
     ((1.0 - deviation) * 100.0) as i64
@@ -55,6 +64,7 @@ pub fn balanced(pod: &PodFacts, node: &NodeState) -> i64 {
 mod tests {
     use super::*;
     use crate::fixtures::{node, pod};
+    use crate::world::World;
     use serde_json::{Value, json};
 
     fn sized(requests: Value) -> std::sync::Arc<PodFacts> {
@@ -94,5 +104,13 @@ mod tests {
         assert_eq!(balanced(&even, &node), 100);
         assert_eq!(balanced(&uneven, &node), 60);
         assert_eq!(least_allocated(&even, &node), 50);
+    }
+
+    #[test]
+    fn pods_that_ask_for_nothing_have_no_say_in_balance() {
+        let world = World::default();
+        let snapshot = world.snapshot();
+        assert!(balance(&sized(json!({})), &snapshot, &[]).is_none());
+        assert!(balance(&sized(json!({"memory": "1"})), &snapshot, &[]).is_some());
     }
 }
