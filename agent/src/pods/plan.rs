@@ -197,7 +197,8 @@ fn run(pod: &Pod, spec: &PodSpec, state: &State, now: Timestamp, plan: &mut Plan
             continue;
         }
         containers.push((container, policy.of_container(container, true)));
-        blocked = !began && !(is_sidecar(container) && known.is_some_and(ContainerState::is_started));
+        let started = is_sidecar(container) && known.is_some_and(ContainerState::is_started);
+        blocked = !began && !started;
         if blocked {
             break;
         }
@@ -287,7 +288,7 @@ fn one(
         plan.wake(*later);
     }
     let Some(last) = known.last() else {
-        return due(waits_until, plan).then(|| Action::Start { name, attempt: known.next_attempt, stale: None });
+        return due(waits_until, plan).then_some(Action::Start { name, attempt: known.next_attempt, stale: None });
     };
     match &last.state {
         RunState::Created => {

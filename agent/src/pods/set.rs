@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 /// The handle others have.
 #[derive(Clone)]
@@ -142,7 +143,7 @@ impl PodSet {
         let signals = Arc::new(Signals::default());
         let adopted = self.adopted.remove(&uid);
         let worker = Worker::new(self.context.clone(), reader, signals.clone(), adopted);
-        self.running.spawn(worker.run());
+        self.running.spawn(worker.run().instrument(tracing::info_span!("pod", uid)));
         self.workers.insert(uid, Entry { directives, signals });
     }
 

@@ -4,16 +4,10 @@
 //! they terminate. See <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>.
 
 use super::facts::{EndpointFacts, PortFacts, ServiceFacts, SliceFacts};
+use super::local::LocalState;
 use coracle_network as network;
 use coracle_proto::ObjectKey;
 use std::collections::BTreeMap;
-
-/// What this node knows of its own pods before the API does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalState {
-    NotReady,
-    Terminating,
-}
 
 /// All that is to be routed on this node.
 pub fn plan(
@@ -179,7 +173,8 @@ mod tests {
             json!({"ready": false, "serving": false}),
         );
         use LocalState::{NotReady, Terminating};
-        let table: &[(&str, [&Value; 2], &[(&str, LocalState)], &[u8])] = &[
+        type Row<'a> = (&'a str, [&'a Value; 2], &'a [(&'a str, LocalState)], &'a [u8]);
+        let table: &[Row<'_>] = &[
             ("both ready", [&ready, &ready], &[], &[1, 2]),
             ("one terminates", [&ready, &terminating], &[], &[1]),
             ("none is ready", [&unready, &terminating], &[], &[2]),

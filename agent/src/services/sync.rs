@@ -1,7 +1,8 @@
 //! Follows Services and EndpointSlices and makes the pod network match; takes local pods out at once.
 
 use super::facts::{ServiceFacts, SliceFacts};
-use super::plan::{LocalState, plan};
+use super::local::{Local, LocalState};
+use super::plan::plan;
 use crate::checkpoint::{Checkpoint, Kind};
 use crate::limits;
 use crate::link::{Link, Target, Update, Watch};
@@ -63,7 +64,7 @@ pub struct ServicesTask {
     slices: BTreeMap<ObjectKey, SliceFacts>,
     /// Whether the two are known at all, from the control plane or from the checkpoint.
     known: (bool, bool),
-    local: BTreeMap<String, LocalState>,
+    local: Local,
     commands: mpsc::Receiver<Command>,
     table: watch::Sender<ServiceTable>,
     /// What the kernel has.
@@ -81,7 +82,7 @@ impl ServicesTask {
             services: Arc::default(),
             slices: BTreeMap::new(),
             known: (false, false),
-            local: BTreeMap::new(),
+            local: Local::default(),
             commands,
             table,
             applied: None,
@@ -126,8 +127,8 @@ impl ServicesTask {
     async fn obey(&mut self, command: Command, apply_at: Option<Instant>) -> Option<Instant> {
         let Command::SetLocal { uid, state, done } = command;
         let changed = match state {
-            Some(state) => self.local.insert(uid, state) != Some(state),
-            None => self.local.remove(&uid).is_some(),
+            Some(state) => self.local.set(uid, state),
+            None => self.local.forget(&uid, &self.slices),
         };
         let Some(done) = done else { return if changed { apply_at.or_else(soon) } else { apply_at } };
         let retry = self.apply().await;
@@ -142,7 +143,7 @@ impl ServicesTask {
         if self.known != (true, true) {
             return None;
         }
-        let planned = plan(&self.node, &self.services, &self.slices, &self.local);
+        let planned = plan(&self.node, &self.services, &self.slices, self.local.states());
         if self.applied.as_ref() == Some(&planned) {
             return None;
         }
@@ -200,6 +201,7 @@ impl ServicesTask {
                 }
             }
         }
+        self.local.prune(&self.slices);
     }
 
     fn replace_slices(&mut self, objects: &[Bytes]) {

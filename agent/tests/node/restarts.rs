@@ -22,9 +22,9 @@ async fn a_container_that_fails_is_restarted_with_back_off() {
 async fn a_container_that_does_not_answer_is_restarted() {
     let Some(ground) = ground().await else { return };
     ground.run("sick", json!({"containers": [{
-        "name": "main", "sh": "touch /tmp/well; trap 'exit 0' TERM; sleep 1; rm -f /tmp/well; while :; do sleep 0.1; done",
+        "name": "main", "sh": "trap 'exit 0' TERM; touch /tmp/well; sleep 3; rm -f /tmp/well; while :; do sleep 0.1; done",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-        "livenessProbe": {"exec": {"command": ["/bin/busybox", "test", "-e", "/tmp/well"]}, "periodSeconds": 1, "failureThreshold": 1},
+        "livenessProbe": {"exec": {"command": ["/bin/busybox", "test", "-e", "/tmp/well"]}, "periodSeconds": 1, "failureThreshold": 1, "initialDelaySeconds": 2},
     }], "volumes": [{"name": "tmp", "emptyDir": {}}]}));
     let pod = ground.pod("sick", |p| p["status"]["containerStatuses"][0]["restartCount"] == 1 && is_ready(p)).await;
     assert_eq!(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 0);

@@ -75,6 +75,13 @@ async fn a_pod_leaves_its_services_before_it_stops() {
     ground.control.delete_gracefully("default", "one", 1);
     // The slice goes on naming it as ready until after it is gone.
     ground.gone("one").await;
+    let before = good.load(Ordering::Relaxed);
+    let more = async {
+        while good.load(Ordering::Relaxed) < before + 50 && bad.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::ground::PATIENCE, more).await.expect("requests go on");
     ground.control.put("endpointslices", slice(&[&two]));
     stop.store(true, Ordering::Relaxed);
     for task in load {

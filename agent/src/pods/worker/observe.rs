@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::limits;
+use crate::pods::backoff::Backoff;
 use crate::pods::context::Context;
 use crate::pods::env::container_named;
 use crate::pods::ops::Done;
@@ -196,6 +197,7 @@ impl Worker {
         match result {
             Ok(None) => {}
             Ok(Some(id)) => {
+                (known.wait, known.pull_backoff) = (None, Backoff::default());
                 known.live =
                     Live { id: Some(id), hooked: true, startup_passed: !startup, passes: !readiness, kill: None };
             }
