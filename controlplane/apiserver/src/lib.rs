@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod catalog;
 mod codec;
 mod config;
+mod event_ttl;
 pub mod http;
 pub mod limits;
 pub mod node_streams;
@@ -21,6 +22,7 @@ mod validate;
 
 pub use bootstrap::bootstrap;
 pub use config::{NODE_PORTS, RegistryConfig};
+pub use event_ttl::{expire_events, sweep_events};
 pub use http::{GrpcService, Server, ServerOptions, tls_config};
 pub use registry::Registry;
 pub use user::UserInfo;

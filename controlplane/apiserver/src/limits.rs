@@ -55,3 +55,9 @@ pub const MAX_TOKEN_SECONDS: i64 = 1 << 32;
 
 /// A node's first answer about a log may take so long before the client gets the head of its response.
 pub const FIRST_FRAME_WAIT: Duration = Duration::from_millis(500);
+
+/// How long an event is kept after it was last seen; upstream's default.
+pub const EVENT_TTL: Duration = Duration::from_secs(3600);
+/// How often old events are looked for, and how many are looked at in one page.
+pub const EVENT_SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+pub const EVENT_SWEEP_PAGE: usize = 500;

@@ -433,3 +433,21 @@ async fn pods_need_their_service_account() {
     assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
     assert_eq!(made["spec"]["volumes"][0]["name"], mount["name"]);
 }
+
+#[tokio::test]
+async fn events_expire_an_hour_after_they_were_last_seen() {
+    let registry = registry().await;
+    let api = admin(&registry);
+    let now = jiff::Timestamp::now();
+    let later = now + jiff::SignedDuration::from_hours(2);
+    let event = |name: &str, last: jiff::Timestamp| {
+        json!({"metadata": {"name": name}, "involvedObject": {"kind": "Pod", "namespace": "default"},
+            "lastTimestamp": coracle_proto::time::render(last)})
+    };
+    create(&api, &EVENTS, event("silent", now)).await.expect("created");
+    create(&api, &EVENTS, event("counted-up", later)).await.expect("created");
+    assert_eq!(coracle_apiserver::sweep_events(&*api, now).await.expect("swept"), 0);
+    assert_eq!(coracle_apiserver::sweep_events(&*api, later).await.expect("swept"), 1);
+    assert!(get(&api, &EVENTS, "silent").await.is_err());
+    assert!(get(&api, &EVENTS, "counted-up").await.is_ok());
+}
