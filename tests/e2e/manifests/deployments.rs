@@ -13,6 +13,13 @@ struct Bounds {
     at_least: usize,
 }
 
+/// The pods of a Deployment.
+struct Which<'a> {
+    namespace: &'a str,
+    selector: &'a str,
+    replicas: usize,
+}
+
 /// The sum of what the ReplicaSets are told. Upstream bounds this; pods that are already told to go may still run.
 fn wanted(sets: &Moment) -> u64 {
     sets.values().map(|set| set["spec"]["replicas"].as_u64().unwrap_or_default()).sum()
@@ -24,9 +31,10 @@ fn ready(pods: &Moment) -> usize {
 
 /// Runs `change` and judges every moment of it, from the first with `replicas` ready pods.
 #[track_caller]
-fn keeps_within(ground: &Ground, selector: &str, replicas: usize, bounds: &Bounds, change: impl FnOnce()) {
-    let pods = Observation::of(&ground.kubectl, &["pods", "-l", selector]);
-    let sets = Observation::of(&ground.kubectl, &["replicasets", "-l", selector]);
+fn keeps_within(ground: &Ground, which: &Which<'_>, bounds: &Bounds, change: impl FnOnce()) {
+    let &Which { namespace, selector, replicas } = which;
+    let pods = Observation::of(&ground.kubectl, &["pods", "-n", namespace, "-l", selector]);
+    let sets = Observation::of(&ground.kubectl, &["replicasets", "-n", namespace, "-l", selector]);
     let settled = |pods: &Moment| ready(pods) == replicas;
     let awake = |sets: &Moment| wanted(sets) == replicas as u64;
     eventually("the watches show the start", || {
@@ -71,7 +79,8 @@ fn the_guide_s_rolling_update_keeps_to_surge_2_and_unavailable_1_and_undo_restor
     images_are(&ground, "default", "app=user-service", "user-service:2.0.0", 5);
 
     let undo = |to: &str| {
-        keeps_within(&ground, "app=user-service", 5, &Bounds { at_most: 7, at_least: 4 }, || {
+        let which = Which { namespace: "default", selector: "app=user-service", replicas: 5 };
+        keeps_within(&ground, &which, &Bounds { at_most: 7, at_least: 4 }, || {
             ground.kubectl.ok(&["rollout", "undo", "deployment/user-service"]);
             ground.rolled_out("default", "user-service");
             images_are(&ground, "default", "app=user-service", to, 5);
@@ -89,7 +98,8 @@ fn the_fragment_of_a_rolling_update_keeps_all_five_available() {
     let Some(ground) = ground(&[]) else { return };
     Manifest::overlaid(&ground.kubectl, "002-rolling-update").apply(&ground.kubectl);
     ground.rolled_out("default", "nginx-deployment");
-    keeps_within(&ground, "app=nginx", 5, &Bounds { at_most: 6, at_least: 5 }, || {
+    let which = Which { namespace: "default", selector: "app=nginx", replicas: 5 };
+    keeps_within(&ground, &which, &Bounds { at_most: 6, at_least: 5 }, || {
         ground.kubectl.ok(&["set", "image", "deployment/nginx-deployment", "nginx=nginx:1.26"]);
         ground.rolled_out("default", "nginx-deployment");
         images_are(&ground, "default", "app=nginx", "nginx:1.26", 5);
@@ -108,7 +118,8 @@ fn the_zero_downtime_strategy_loses_no_request() {
     let address = ground.service("default", "zero-downtime");
     let mut load = coracle_tests::coracle(&["load", &address]);
     let mut load = load.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the load starts");
-    keeps_within(&ground, "app=zero-downtime", 4, &Bounds { at_most: 6, at_least: 4 }, || {
+    let which = Which { namespace: "default", selector: "app=zero-downtime", replicas: 4 };
+    keeps_within(&ground, &which, &Bounds { at_most: 6, at_least: 4 }, || {
         ground.kubectl.ok(&["set", "image", "deployment/zero-downtime", "app=coracle/demo:v2"]);
         ground.rolled_out("default", "zero-downtime");
         images_are(&ground, "default", "app=zero-downtime", "coracle/demo:v2", 4);
@@ -123,8 +134,8 @@ fn the_zero_downtime_strategy_loses_no_request() {
 
 #[test]
 fn the_production_deployment_waits_for_what_it_needs_migrates_and_updates_one_by_one() {
-    let Some(ground) = ground(&["production"]) else { return };
-    let ns = "production";
+    let Some(ground) = ground(&[PRODUCTION]) else { return };
+    let ns = PRODUCTION;
     Manifest::of("003/production-deployment.yaml").apply(&ground.kubectl);
     ground.told(ns, "FailedCreate", |event| {
         let message = event["message"].as_str().unwrap_or_default();
@@ -138,7 +149,25 @@ fn the_production_deployment_waits_for_what_it_needs_migrates_and_updates_one_by
     Manifest::of("overlays/003-production-deployment/api-config.yaml").apply(&ground.kubectl);
     Manifest::of("003/secret.yaml").apply(&ground.kubectl);
     ground.rolled_out(ns, "api-service");
+    has_what_it_asked_for(&ground);
+    Manifest::of("003/cluster-ip.yaml").apply(&ground.kubectl);
+    let address = ground.service(ns, "api-service");
+    let answer = eventually("the Service answers", || coracle_tests::fetch(&address, "/"));
+    assert!(answer.1.starts_with("v1.2.3 api-service-"), "{answer:?}");
 
+    let which = Which { namespace: ns, selector: "app=api-service", replicas: 3 };
+    keeps_within(&ground, &which, &Bounds { at_most: 4, at_least: 3 }, || {
+        ground.kubectl.ok(&["-n", ns, "set", "image", "deployment/api-service", "*=api-service:v1.2.4"]);
+        ground.rolled_out(ns, "api-service");
+        images_are(&ground, ns, "app=api-service", "api-service:v1.2.4", 3);
+    });
+}
+
+const PRODUCTION: &str = "production";
+
+/// Migrated with its credentials, configured, as its user, with folders it may and may not write to.
+fn has_what_it_asked_for(ground: &Ground) {
+    let ns = PRODUCTION;
     let target = "deployment/api-service";
     let migration = ground.kubectl.ok(&["-n", ns, "logs", target, "-c", "migration"]);
     let url = "postgresql://admin:super-secret-password@db:5432/myapp";
@@ -156,8 +185,4 @@ fn the_production_deployment_waits_for_what_it_needs_migrates_and_updates_one_by
         assert!(init["finishedAt"].as_str() <= main["state"]["running"]["startedAt"].as_str(), "{pod}");
         assert_eq!(main["restartCount"], 0, "{pod}");
     }
-    Manifest::of("003/cluster-ip.yaml").apply(&ground.kubectl);
-    let address = ground.service(ns, "api-service");
-    let answer = eventually("the Service answers", || coracle_tests::fetch(&address, "/"));
-    assert!(answer.1.starts_with("v1.2.3 api-service-"), "{answer:?}");
 }

@@ -40,8 +40,7 @@ pub fn ground(namespaces: &[&str]) -> Option<Ground> {
     }
     let cluster = Cluster::up();
     let archive = web_archive(cluster.scratch(), IMAGES).expect("the archive is written");
-    let mut import = coracle_tests::coracle(&["image", "import", archive.to_str().expect("the path is text")]);
-    let output = import.env("CORACLE_DATA_DIR", cluster.data_dir()).output().expect("coracle starts");
+    let output = cluster.coracle(&["image", "import", archive.to_str().expect("the path is text")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let kubectl = cluster.kubectl();
     for namespace in namespaces {
