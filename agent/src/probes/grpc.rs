@@ -82,6 +82,48 @@ fn serving_status(frame: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::{HeaderMap, Response};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use hyper::service::service_fn;
+    use std::convert::Infallible;
+    use tokio::net::TcpListener;
+
+    /// Says of the service `up` that it serves, of the empty one that it does not, and knows no other.
+    async fn server() -> (u16, tokio_util::task::AbortOnDropHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let port = listener.local_addr().expect("has one").port();
+        let serve = async |request: Request<hyper::body::Incoming>| {
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            let asked = request.into_body().collect().await.expect("a body").to_bytes();
+            let (message, code) = match &asked[5..] {
+                b"\x0a\x02up" => (&b"\0\0\0\0\x02\x08\x01"[..], "0"),
+                b"" => (&b"\0\0\0\0\x02\x08\x02"[..], "0"),
+                _ => (&b""[..], "5"),
+            };
+            let trailers =
+                HeaderMap::from_iter([("grpc-status".parse().expect("a name"), code.parse().expect("a value"))]);
+            let frames = [Frame::data(Bytes::from_static(message)), Frame::trailers(trailers)];
+            Ok::<_, Infallible>(Response::new(StreamBody::new(futures::stream::iter(frames.map(Ok::<_, Infallible>)))))
+        };
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                // A client that goes away is none of the server's business.
+                let _ = http.serve_connection(TokioIo::new(stream), service_fn(serve)).await;
+            }
+        });
+        (port, tokio_util::task::AbortOnDropHandle::new(task))
+    }
+
+    #[tokio::test]
+    async fn services_are_asked_about() {
+        let (port, _server) = server().await;
+        assert_eq!(check("127.0.0.1", port, "up").await, Ok(()));
+        let error = check("127.0.0.1", port, "").await.expect_err("does not serve");
+        assert_eq!(error, "service unhealthy (responded with \"NOT_SERVING\")");
+        assert_eq!(check("127.0.0.1", port, "none").await, Err("rpc error: code = 5".into()));
+    }
 
     #[test]
     fn messages_are_framed() {
