@@ -1,6 +1,6 @@
 //! The API server: resources, the registry every read and write passes, admission, authorisation, and HTTP.
 
-pub mod admission;
+mod admission;
 pub mod auth;
 pub mod bootstrap;
 pub mod catalog;

@@ -6,7 +6,7 @@ mod node_restriction;
 mod pod_defaults;
 mod service_account;
 
-pub use node_restriction::references;
+pub(crate) use node_restriction::references;
 
 use crate::codec;
 use crate::registry::{Call, Registry};

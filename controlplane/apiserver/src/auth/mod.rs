@@ -6,5 +6,5 @@ mod rules;
 mod signer;
 
 pub use authorise::{Attributes, Decision};
-pub use rules::{listed, public_path};
+pub use rules::listed;
 pub use signer::{Claims, SignerError, TokenSigner};

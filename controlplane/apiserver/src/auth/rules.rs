@@ -137,7 +137,7 @@ pub fn listed(user: &UserInfo) -> (Vec<Tree>, Vec<Tree>) {
 }
 
 /// Whether anyone may read this path.
-pub fn public_path(path: &str) -> bool {
+fn public_path(path: &str) -> bool {
     PUBLIC_PATHS.contains(&path) || ["/healthz/", "/livez/", "/readyz/"].iter().any(|prefix| path.starts_with(prefix))
 }
 
