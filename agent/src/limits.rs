@@ -15,8 +15,8 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const MESSAGE_MAX_BYTES: usize = 16 << 20;
 /// Updates of one watch that wait for their reader.
 pub const WATCH_QUEUE: usize = 256;
-/// Config maps and secrets watched at once.
-pub const OBJECTS_MAX: usize = 1024;
+/// Config maps and secrets watched at once. The control plane allows a thousand calls on one connection.
+pub const OBJECTS_MAX: usize = 800;
 /// Logs, execs and port-forwards at once.
 pub const STREAMS_MAX: usize = 256;
 /// How long a stream that ended waits for the other side to have seen it.

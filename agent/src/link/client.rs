@@ -12,9 +12,13 @@ use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 
 /// The connection. Cheap to clone; connects when first used and again whenever it broke.
+///
+/// Logs, execs and port-forwards have a connection of their own: HTTP/2 shares one window among all streams of a
+/// connection, and a few terminals that nobody reads must not hold up the node's lease.
 #[derive(Clone)]
 pub struct Link {
     client: NodeLinkClient<Channel>,
+    streams: NodeLinkClient<Channel>,
 }
 
 /// Why a request did not succeed.
@@ -54,15 +58,22 @@ impl Link {
             .keep_alive_timeout(limits::KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .http2_adaptive_window(true);
-        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| dialer.connect()));
-        let client = NodeLinkClient::new(channel)
-            .max_decoding_message_size(limits::MESSAGE_MAX_BYTES)
-            .max_encoding_message_size(limits::MESSAGE_MAX_BYTES);
-        Ok(Self { client })
+        let client = || {
+            let dialer = dialer.clone();
+            let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| dialer.connect()));
+            NodeLinkClient::new(channel)
+                .max_decoding_message_size(limits::MESSAGE_MAX_BYTES)
+                .max_encoding_message_size(limits::MESSAGE_MAX_BYTES)
+        };
+        Ok(Self { client: client(), streams: client() })
     }
 
     pub(super) fn client(&self) -> NodeLinkClient<Channel> {
         self.client.clone()
+    }
+
+    pub(super) fn streams(&self) -> NodeLinkClient<Channel> {
+        self.streams.clone()
     }
 
     /// `subresource` is empty or e.g. `token`, then the name says of which object.

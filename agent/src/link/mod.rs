@@ -1,4 +1,4 @@
-//! The one connection to the control plane: requests, watches, and orders to open streams.
+//! The link to the control plane: requests, watches, and orders to open streams.
 
 mod client;
 mod session;

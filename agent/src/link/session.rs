@@ -84,7 +84,7 @@ impl Link {
         let (frames, outgoing) = mpsc::channel(limits::STREAM_QUEUE);
         let start = Frame { kind: Some(Kind::Start(id)) };
         let outgoing = tokio_stream::once(start).chain(ReceiverStream::new(outgoing));
-        let incoming = self.client().stream(outgoing).await?.into_inner();
+        let incoming = self.streams().stream(outgoing).await?.into_inner();
         Ok(StreamSide { frames, incoming })
     }
 }

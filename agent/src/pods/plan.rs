@@ -1,7 +1,7 @@
 //! What to do next for one pod: pure. `plan` looks at what is wanted and what is there, never at what happened.
 
 use super::resources::is_sidecar;
-use super::state::{ContainerState, Ending, Kill, Op, State, Step, Why};
+use super::state::{ContainerState, Ending, Kill, Op, Setup, State, Step, Why};
 use crate::limits;
 use coracle_runtime::{ContainerId, SandboxId, State as RunState};
 use jiff::Timestamp;
@@ -138,6 +138,10 @@ fn end(spec: &PodSpec, state: &State, ending: &Ending, now: Timestamp, plan: &mu
     }
     if !state.is_still() {
         return stop_all(spec, state, ending, now, plan);
+    }
+    if state.sandbox == Setup::Working {
+        // It can be removed when it is there, and not before.
+        return;
     }
     match ending.why {
         Why::Deadline => release(state, now, plan),

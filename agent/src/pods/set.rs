@@ -93,7 +93,7 @@ impl PodSet {
                 update = pods.next() => self.follow(update).await,
                 event = events.recv() => self.signal(event).await,
                 Some(done) = self.running.join_next() => self.ended(done),
-                Some(done) = self.stop.recv() => self.stop_all(done),
+                Some(done) = self.stop.recv() => self.stop_all(done).await,
             }
             if self.workers.is_empty()
                 && let Some(done) = self.stopping.take()
@@ -159,11 +159,13 @@ impl PodSet {
         }
     }
 
-    fn stop_all(&mut self, done: oneshot::Sender<()>) {
+    async fn stop_all(&mut self, done: oneshot::Sender<()>) {
         self.stopping = Some(done);
         for entry in self.workers.values() {
             entry.directives.send_modify(|d| d.stop = true);
         }
+        // The control plane may never be heard again, so what nobody claimed until now is nobody's.
+        self.remove_orphans().await;
     }
 
     async fn signal(&mut self, event: Result<ContainerEvent, broadcast::error::RecvError>) {

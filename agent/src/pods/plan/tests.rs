@@ -174,6 +174,11 @@ fn the_end_in_its_order() {
     let mut starting = ending(Why::Deleted, 30, vec![]);
     starting.containers.entry("a".into()).or_default().op = Some(Op::Starting);
     check("one is just being started", &spec, &starting, &[]);
+    let mut early = ending(Why::Gone, 1, vec![]);
+    early.sandbox = Setup::Working;
+    check("its sandbox is just being made", &spec, &early, &[]);
+    early.sandbox = Setup::Failed { retry_at: at(22) };
+    check("which failed", &spec, &early, &["TearDown"]);
     let mut ended = ending(Why::Deleted, 30, vec![exited("a", 0, 0)]);
     check("then the rest", &spec, &ended, &["TearDown"]);
     ended.torn_down = Step::Failed { retry_at: at(22) };
