@@ -63,6 +63,7 @@ suite! {
         an_agent_killed_at_any_moment_leaves_nothing_unknown,
         a_killed_shim_ends_its_container,
         a_killed_nursery_is_replaced,
+        nothing_lives_in_the_agents_cgroup,
         records_outlive_the_agent,
         a_sandbox_without_namespaces_is_not_ready,
         damaged_records_are_refused,

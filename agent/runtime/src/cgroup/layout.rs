@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 /// Version 1 controllers whose groups we make ourselves; libcontainer adds the container's in the others.
 const OURS: [&str; 4] = ["memory", "cpu", "cpuacct", "pids"];
-/// The hierarchy by which systemd keeps its services apart.
-const SERVICES: &str = "name=systemd";
+/// A version 2 hierarchy beside version 1 controllers; Docker makes groups there, too.
+const UNIFIED: &str = "unified";
+/// The hierarchies by which systemd keeps its services apart.
+const SERVICES: [&str; 2] = ["name=systemd", UNIFIED];
 /// Version 2 controllers that pods need.
 const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 /// Pause between two looks at a group that is being emptied: the kernel tells nobody.
@@ -23,7 +25,7 @@ const EMPTYING: Duration = Duration::from_millis(2);
 /// The host's control group hierarchies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cgroups {
-    /// Where each controller is mounted; named hierarchies as `name=x`.
+    /// Where each controller is mounted; named hierarchies as `name=x`, a version 2 one beside them as `unified`.
     V1(BTreeMap<String, PathBuf>),
     V2(PathBuf),
 }
@@ -57,7 +59,11 @@ impl Cgroups {
                 _ => {}
             }
         }
-        if v1.contains_key("memory") { Some(Cgroups::V1(v1)) } else { v2.map(Cgroups::V2) }
+        if !v1.contains_key("memory") {
+            return v2.map(Cgroups::V2);
+        }
+        v1.extend(v2.map(|point| (UNIFIED.to_owned(), point)));
+        Some(Cgroups::V1(v1))
     }
 
     /// Every hierarchy's folder of a group, each once.
@@ -102,10 +108,12 @@ impl Cgroups {
         self.ensure(path, resources)?;
         let Cgroups::V1(mounts) = self else { return Ok(()) };
         // Only there would a service manager find what it should end with the agent.
-        match mounts.contains_key(SERVICES).then(|| self.folder(SERVICES, path)).flatten() {
-            Some(folder) => fs::create_dir_all(&folder).map_err(failed(format!("making cgroup {}", folder.display()))),
-            None => Ok(()),
+        for name in SERVICES.iter().filter(|name| mounts.contains_key(**name)) {
+            if let Some(folder) = self.folder(name, path) {
+                fs::create_dir_all(&folder).map_err(failed(format!("making cgroup {}", folder.display())))?;
+            }
         }
+        Ok(())
     }
 
     /// Moves a process into the group, in every hierarchy where the group exists.
@@ -245,8 +253,8 @@ mod tests {
                   cgroup /sys/fs/cgroup/systemd cgroup rw,xattr,name=systemd 0 0\n\
                   cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         let Some(Cgroups::V1(mounts)) = Cgroups::parse(v1) else { panic!("version 1 was not seen") };
-        assert_eq!(mounts.keys().collect::<Vec<_>>(), ["cpu", "cpuacct", "memory", "name=systemd"]);
-        assert_eq!(Cgroups::V1(mounts).folders("a/b").unwrap().len(), 3, "a shared mount counts once");
+        assert_eq!(mounts.keys().collect::<Vec<_>>(), ["cpu", "cpuacct", "memory", "name=systemd", "unified"]);
+        assert_eq!(Cgroups::V1(mounts).folders("a/b").unwrap().len(), 4, "a shared mount counts once");
         assert_eq!(Cgroups::parse("proc /proc proc rw 0 0\nnonsense"), None);
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub struct Nursery {
     command: Vec<OsString>,
+    cgroup: String,
     alive: Mutex<Option<Alive>>,
 }
 
@@ -22,9 +23,9 @@ struct Alive {
 }
 
 impl Nursery {
-    /// `command` starts a shim.
-    pub fn new(command: Vec<OsString>) -> Self {
-        Self { command, alive: Mutex::new(None) }
+    /// `command` is the shim's program; `cgroup` is where shims live.
+    pub fn new(command: Vec<OsString>, cgroup: String) -> Self {
+        Self { command, cgroup, alive: Mutex::new(None) }
     }
 
     /// Has a shim born for a container's folder, and gives the connection to it. Blocks shortly.
@@ -38,7 +39,7 @@ impl Nursery {
         }
         // There is none, or it was killed.
         *alive = None;
-        let nursery = alive.insert(start(&self.command)?);
+        let nursery = alive.insert(start(&self.command, &self.cgroup)?);
         nursery.send(folder, &theirs)?;
         Ok(ours)
     }
@@ -62,9 +63,10 @@ impl Drop for Alive {
     }
 }
 
-fn start(command: &[OsString]) -> io::Result<Alive> {
+fn start(command: &[OsString], cgroup: &str) -> io::Result<Alive> {
     let (control, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-    let process = shim_command(command).arg(NURSERY).stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    let process =
+        shim_command(command).args([NURSERY, cgroup]).stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
     Ok(Alive { control, process })
 }
 

@@ -37,7 +37,7 @@ pub fn open(config: EmbeddedConfig) -> Result<Arc<Inner>, RuntimeError> {
     cgroups.ensure_everywhere(&host.shim_cgroup, &Resources::default())?;
     let inner = Arc::new(Inner {
         files,
-        nursery: Nursery::new(config.shim_command.clone()),
+        nursery: Nursery::new(config.shim_command.clone(), host.shim_cgroup.clone()),
         shim_command: config.shim_command,
         cgroups,
         host,

@@ -30,14 +30,14 @@ use std::process::ExitCode;
 
 /// What the hidden subcommand runs; `args` are those after it. Has to be called before the program starts a thread.
 ///
-/// `nursery` forks a shim for whatever container the agent names on its standard input. `pause` is the first process of
+/// `nursery <cgroup>` forks a shim for whatever container the agent names on its standard input. `pause` is the first process of
 /// a PID namespace that a pod's containers share.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let what = args.into_iter().next();
-    let done = match what.as_ref().and_then(|what| what.to_str()) {
-        Some(NURSERY) => nursery::run(),
-        Some(PAUSE) => pause::run(),
-        _ => Err(std::io::Error::other("usage: shim nursery | shim pause")),
+    let mut args = args.into_iter().map(OsString::into_string);
+    let done = match (args.next(), args.next()) {
+        (Some(Ok(what)), Some(Ok(cgroup))) if what == NURSERY => nursery::run(&cgroup),
+        (Some(Ok(what)), None) if what == PAUSE => pause::run(),
+        _ => Err(std::io::Error::other("usage: shim nursery <cgroup> | shim pause")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,13 @@
 
 use super::job::COMPLAINTS;
 use super::{setup, terminal};
+use crate::cgroup::Cgroups;
 use crate::sys::{self, Fork};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-use nix::unistd::{dup2_stderr, setsid};
+use nix::unistd::{Pid, dup2_stderr, setsid};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, IoSliceMut};
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 const REQUEST_BYTES: usize = 4096;
 
 /// Until the agent is gone.
-pub fn run() -> io::Result<()> {
+pub fn run(cgroup: &str) -> io::Result<()> {
     let agent = io::stdin().as_fd().try_clone_to_owned()?;
     // Whatever the agent's own starter left open is not for shims to keep.
     sys::close_all_but(agent.as_fd())?;
@@ -31,6 +32,8 @@ pub fn run() -> io::Result<()> {
     setsid()?;
     std::env::set_current_dir("/")?;
     prctl::set_name(c"coracle-nursery")?;
+    // Shims and what they start are born here, out of reach of who stops the agent's own group.
+    Cgroups::detect().and_then(|cgroups| cgroups.join(cgroup, Pid::this())).map_err(io::Error::other)?;
     // Shims that end leave nothing to collect.
     sys::ignore_children(true)?;
     while let Some((folder, connection)) = receive(&agent)? {

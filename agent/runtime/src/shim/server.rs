@@ -101,8 +101,8 @@ impl Server {
         if let Err(error) = self.launch(FIRST, &Launch::First, process.tty, self.job.stdin, None) {
             self.never_started(format!("starting the container's process: {error}"))?;
         }
-        // Beside the launcher's work, not before it: the kernel lets whoever moves between cgroups wait for all
-        // processors once (some 10 ms), and those who come soon after do not.
+        // It is there already, but the kernel lets whoever writes there wait for all processors once (some 10 ms), and
+        // those who come soon after do not: so it waits beside the launcher's work, and the container does not.
         if let Err(error) = self.cgroups.join(&self.job.shim_cgroup, Pid::this()) {
             eprintln!("coracle shim: {error}");
         }

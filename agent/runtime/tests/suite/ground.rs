@@ -82,7 +82,9 @@ fn image() -> (PathBuf, String) {
     static IMAGE: OnceLock<(PathBuf, String)> = OnceLock::new();
     IMAGE
         .get_or_init(|| {
-            let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("images-{}", std::process::id()));
+            let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            sweep(parent);
+            let root = parent.join(format!("images-{}", std::process::id()));
             let layout = root.join("layout");
             std::fs::create_dir_all(&layout).expect("a folder");
             write_layout(&layout);
@@ -92,6 +94,17 @@ fn image() -> (PathBuf, String) {
             (store, found[0].id.clone())
         })
         .clone()
+}
+
+/// Stores of earlier runs: nothing tells a test program that it ends.
+fn sweep(parent: &Path) {
+    for folder in folders(parent) {
+        let owner = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("images-"));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another run may be sweeping too.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
 }
 
 fn write_layout(layout: &Path) {
@@ -339,7 +352,13 @@ pub fn leftovers(ground: &Ground) -> Vec<String> {
 
 fn processes(group: &Path, all: &mut Vec<String>) {
     let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    all.extend(text.lines().map(|pid| format!("process {pid} in {}", group.display())));
+    for pid in text.lines() {
+        // What serves all containers comes with the first and stays.
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if name.trim() != "coracle-nursery" {
+            all.push(format!("process {pid} ({}) in {}", name.trim(), group.display()));
+        }
+    }
     folders(group).iter().for_each(|below| processes(below, all));
 }
 

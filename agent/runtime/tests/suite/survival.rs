@@ -143,6 +143,22 @@ pub async fn a_killed_shim_ends_its_container(ground: &Ground) {
     ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
 }
 
+/// A service manager that stops the agent's own cgroup reaches neither containers nor shims.
+pub async fn nothing_lives_in_the_agents_cgroup(ground: &Ground) {
+    let mut spec = ground.sandbox_spec("own");
+    spec.share_pid = true;
+    let sandbox = ground.runtime.run_sandbox(&spec).await.expect("a sandbox");
+    let id = ground.started(&sandbox, &ground.spec(&["sleep", "1000"])).await;
+    let container = pid(&ground.runtime.container(&id).await.expect("it runs").state);
+    for process in [container, parent(container)] {
+        let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).expect("its groups");
+        for tracked in groups.lines().filter(|line| line.contains("name=systemd:") || line.starts_with("0::")) {
+            assert!(tracked.contains(&ground.cgroup), "{process}: {groups}");
+        }
+    }
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
 /// Shims are forked by a process that may be gone.
 pub async fn a_killed_nursery_is_replaced(ground: &Ground) {
     let sandbox = ground.sandbox().await;
