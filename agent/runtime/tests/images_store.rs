@@ -170,9 +170,15 @@ fn a_second_process() {
 
 fn churn(store: &ImageStore, dir: &Path, who: &str) {
     for n in 0..30 {
-        let images = store.import(&dir.join(format!("{}.tar", n % 3)), &silent()).unwrap();
-        let id = &images[0].id;
-        store.tag(id, &format!("{who}/own:{n}")).unwrap();
+        // The other process may remove the common name before this one has its own.
+        let id = loop {
+            let images = store.import(&dir.join(format!("{}.tar", n % 3)), &silent()).unwrap();
+            match store.tag(&images[0].id, &format!("{who}/own:{n}")) {
+                Ok(image) => break image.id,
+                Err(e) => assert!(matches!(e, RuntimeError::NotFound { .. }), "{e:?}"),
+            }
+        };
+        let id = &id;
         store.lease(id, who).unwrap();
         assert!(!store.lower_dirs(id).unwrap().is_empty());
         store.remove(&format!("{who}/own:{n}")).unwrap();
