@@ -39,7 +39,7 @@ fn filter<'a>(pod: &PodFacts, snapshot: &Snapshot<'a>, explanation: &mut Explana
         match refusal {
             None => feasible.push(node),
             Some((filter, refusal)) => {
-                explanation.verdicts.push((node.name().into(), NodeVerdict::Refused { filter, refusal }));
+                explanation.verdicts.push((node.facts.meta.key.clone(), NodeVerdict::Refused { filter, refusal }));
             }
         }
     }
@@ -48,20 +48,18 @@ fn filter<'a>(pod: &PodFacts, snapshot: &Snapshot<'a>, explanation: &mut Explana
 
 /// Each feasible node's weighted total; the parts go into the explanation.
 fn score(pod: &PodFacts, snapshot: &Snapshot<'_>, feasible: &[&NodeState], explanation: &mut Explanation) -> Vec<i64> {
-    let mut totals = vec![0; feasible.len()];
-    let mut parts = vec![Vec::with_capacity(SCORES.len()); feasible.len()];
-    for plugin in SCORES {
+    let mut parts = vec![[0; SCORES.len()]; feasible.len()];
+    for (row, plugin) in SCORES.iter().enumerate() {
         let Some(rate) = (plugin.prepare)(pod, snapshot, feasible) else { continue };
         let mut raw: Vec<i64> = feasible.iter().map(|node| rate(node)).collect();
         (plugin.normalise)(&mut raw);
-        for (at, value) in raw.into_iter().enumerate() {
-            totals[at] += value * plugin.weight;
-            parts[at].push((plugin.name, value * plugin.weight));
+        for (parts, value) in parts.iter_mut().zip(raw) {
+            parts[row] = value * plugin.weight;
         }
     }
-    for (at, node) in feasible.iter().enumerate() {
-        let verdict = NodeVerdict::Scored { total: totals[at], parts: std::mem::take(&mut parts[at]) };
-        explanation.verdicts.push((node.name().into(), verdict));
+    let totals: Vec<i64> = parts.iter().map(|parts| parts.iter().sum()).collect();
+    for ((node, parts), &total) in feasible.iter().zip(parts).zip(&totals) {
+        explanation.verdicts.push((node.facts.meta.key.clone(), NodeVerdict::Scored { total, parts }));
     }
     totals
 }

@@ -1,20 +1,30 @@
 //! Why a pod went where it went, or nowhere: every node's verdict, and upstream's sentence about them.
 
+use crate::plugins::SCORES;
+use coracle_proto::ObjectKey;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The last decision about one pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Explanation {
-    /// By node name.
-    pub verdicts: Vec<(String, NodeVerdict)>,
+    /// By node.
+    pub verdicts: Vec<(Arc<ObjectKey>, NodeVerdict)>,
     /// No node runs a pod of lower priority.
     pub no_victims: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeVerdict {
-    Refused { filter: &'static str, refusal: Refusal },
-    Scored { total: i64, parts: Vec<(&'static str, i64)> },
+    Refused {
+        filter: &'static str,
+        refusal: Refusal,
+    },
+    /// `parts` are weighted, in the order of [`SCORES`]; what makes no difference between nodes is 0.
+    Scored {
+        total: i64,
+        parts: [i64; SCORES.len()],
+    },
 }
 
 /// A filter's answer for a node it refuses.

@@ -25,12 +25,12 @@ pub fn filter<'a>(pod: &'a PodFacts, snapshot: &'a Snapshot<'a>) -> Option<Check
         return None;
     }
     let eligible: Vec<_> = snapshot.nodes.iter().copied().filter(|n| has_all_keys(n, &constraints)).collect();
-    let spreads: Vec<_> = constraints.into_iter().map(|c| Spread::of(c, pod, &eligible)).collect();
+    let spreads: Vec<_> = constraints.into_iter().map(|c| Spread::of(c, &eligible)).collect();
     Some(Box::new(move |node| spreads.iter().try_for_each(|spread| spread.check(node))))
 }
 
 impl<'a> Spread<'a> {
-    fn of(constraint: Constraint<'a>, pod: &PodFacts, nodes: &[&'a NodeState]) -> Self {
+    fn of(constraint: Constraint<'a>, nodes: &[&'a NodeState]) -> Self {
         let mut counts = HashMap::new();
         for &node in nodes.iter().filter(|node| constraint.covers(node)) {
             if let Some(value) = constraint.value(node) {
@@ -39,7 +39,7 @@ impl<'a> Spread<'a> {
         }
         let enough = counts.len() >= constraint.min_domains;
         let fewest = counts.values().copied().min().filter(|_| enough).unwrap_or(0);
-        let own = i64::from(constraint.selects(&pod.meta.labels));
+        let own = i64::from(constraint.selects_itself());
         Self { constraint, counts, fewest, own }
     }
 

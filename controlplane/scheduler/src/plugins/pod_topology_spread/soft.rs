@@ -1,13 +1,12 @@
-//! The score: `whenUnsatisfiable: ScheduleAnyway`.
+//! The score: `whenUnsatisfiable: ScheduleAnyway`, or the defaults for pods without constraints.
 
-use super::constraint::{Constraint, constraints, has_all_keys};
+use super::constraint::{Constraint, HOSTNAME, constraints, defaults, has_all_keys};
 use crate::node::NodeState;
 use crate::plugins::Rate;
 use crate::snapshot::Snapshot;
 use coracle_client::facts::PodFacts;
 use std::collections::HashMap;
 
-const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The raw score of a node that lacks a topology key; others are never negative.
 const IGNORED: i64 = -1;
 
@@ -22,18 +21,22 @@ struct Spread<'a> {
 
 /// More pods in the node's domains make a higher raw score; [`normalise`] turns it round.
 pub fn score<'a>(pod: &'a PodFacts, snapshot: &'a Snapshot<'a>, feasible: &'a [&'a NodeState]) -> Option<Rate<'a>> {
-    let constraints = constraints(pod, "ScheduleAnyway");
+    // Defaults make do with the labels there are; the pod's own constraints want all of them.
+    let own = !pod.constraints.topology_spread.is_empty();
+    let constraints = if own { constraints(pod, "ScheduleAnyway") } else { defaults(pod) };
     if constraints.is_empty() {
         return None;
     }
     let eligible = |nodes: &[&'a NodeState]| -> Vec<&'a NodeState> {
-        nodes.iter().copied().filter(|node| has_all_keys(node, &constraints)).collect()
+        nodes.iter().copied().filter(|node| !own || has_all_keys(node, &constraints)).collect()
     };
     let (candidates, all) = (eligible(feasible), eligible(&snapshot.nodes));
     let spreads: Vec<_> = constraints.into_iter().map(|c| Spread::of(c, &candidates, &all)).collect();
     Some(Box::new(move |node| {
-        let parts: Option<f64> = spreads.iter().map(|spread| spread.rate(node)).sum();
-        parts.map_or(IGNORED, |sum| sum.round() as i64)
+        if own && spreads.iter().any(|spread| spread.constraint.value(node).is_none()) {
+            return IGNORED;
+        }
+        spreads.iter().filter_map(|spread| spread.rate(node)).sum::<f64>().round() as i64
     }))
 }
 
@@ -57,12 +60,16 @@ impl<'a> Spread<'a> {
         }
         let mut counts: HashMap<&str, i64> =
             candidates.iter().filter_map(|node| Some((constraint.value(node)?, 0))).collect();
-        for &node in all.iter().filter(|node| constraint.covers(node)) {
-            if let Some(count) = constraint.value(node).and_then(|value| counts.get_mut(value)) {
+        for &node in all {
+            if let Some(count) = constraint.value(node).and_then(|value| counts.get_mut(value))
+                && constraint.covers(node)
+            {
                 *count += constraint.count(node);
             }
         }
-        let weight = weight(counts.len());
+        // Together, nodes without the label are one more domain.
+        let unlabelled = candidates.iter().any(|node| constraint.value(node).is_none());
+        let weight = weight(counts.len() + usize::from(unlabelled));
         Self { constraint, counts: Some(counts), weight }
     }
 
@@ -85,7 +92,7 @@ fn weight(domains: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{labelled_node, labelled_pod};
+    use crate::fixtures::{labelled_node, labelled_pod, pod_from};
     use crate::world::World;
     use serde_json::{Value, json};
 
@@ -122,6 +129,50 @@ mod tests {
             normalise(&mut scores);
             assert_eq!(scores, normal, "{constraints}");
         }
+    }
+
+    #[test]
+    fn replicas_without_constraints_are_spread_too() {
+        let mut world = World::default();
+        for name in ["a", "b", "c"] {
+            world.set_node(labelled_node(name, json!({HOSTNAME: name})));
+        }
+        let owned = |name: &str, owner: &str, kind: &str, more: Value| {
+            let owner = json!({"kind": kind, "name": owner, "uid": owner, "controller": true});
+            let mut meta = json!({"name": name, "namespace": "default", "uid": name, "ownerReferences": [owner]});
+            for (key, value) in more.as_object().into_iter().flatten() {
+                meta[key] = value.clone();
+            }
+            pod_from(json!({"metadata": meta, "spec": {}}))
+        };
+        let leaving = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        for (pod, node) in [
+            (owned("1", "web", "ReplicaSet", json!({})), "a"),
+            (owned("2", "web", "ReplicaSet", json!({})), "a"),
+            (owned("3", "web", "ReplicaSet", json!({})), "b"),
+            (owned("4", "web", "ReplicaSet", leaving), "c"),
+            (owned("5", "db", "ReplicaSet", json!({})), "c"),
+        ] {
+            world.assume(pod, node);
+        }
+        let table = [
+            // Three nodes: ln 5 = 1.609 per pod, and 2 for the skew.
+            (owned("p", "web", "ReplicaSet", json!({})), Some(vec![5, 4, 2])),
+            (owned("p", "new", "StatefulSet", json!({})), Some(vec![2, 2, 2])),
+            (owned("p", "web", "Job", json!({})), None),
+        ];
+        let scores = |world: &World, pod: &PodFacts| {
+            let snapshot = world.snapshot();
+            let rate = score(pod, &snapshot, &snapshot.nodes)?;
+            Some(snapshot.nodes.iter().map(|node| rate(node)).collect::<Vec<i64>>())
+        };
+        for (pod, expected) in table {
+            assert_eq!(scores(&world, &pod), expected, "{:?}", pod.meta.owners);
+        }
+        world.remove_pod("1");
+        world.remove_pod("2");
+        let web = owned("p", "web", "ReplicaSet", json!({}));
+        assert_eq!(scores(&world, &web), Some(vec![2, 4, 2]));
     }
 
     #[test]
