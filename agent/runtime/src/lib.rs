@@ -2,10 +2,10 @@
 
 mod api;
 mod cgroup;
+mod docker;
 mod durable;
 mod embedded;
 mod frame;
-mod docker;
 pub mod images;
 mod limits;
 mod privilege;
@@ -15,7 +15,7 @@ mod spec;
 mod sys;
 
 pub use api::*;
-pub use docker::{Docker, DockerConfig, pause_main};
 pub use cgroup::{ensure_pod_cgroup, remove_pod_cgroup};
+pub use docker::{Docker, DockerConfig, pause_main};
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use shim::shim_main;
