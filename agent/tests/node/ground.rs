@@ -177,9 +177,17 @@ impl Ground {
         self.pod(name, Value::is_null).await;
     }
 
-    pub fn events(&self, reason: &str) -> Vec<String> {
-        let events = self.control.list("events").into_iter().filter(|e| e["reason"] == reason);
-        events.map(|e| e["message"].as_str().unwrap_or_default().to_owned()).collect()
+    /// Waits for an event of that reason whose message begins so; events come after what they tell of.
+    pub async fn told(&self, reason: &str, message: &str) {
+        let is = |e: &Value| e["reason"] == reason && e["message"].as_str().is_some_and(|m| m.starts_with(message));
+        let told = async {
+            while !self.control.list("events").iter().any(is) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, told).await.is_err() {
+            panic!("no event {reason} {message:?}: {:#?}", self.control.list("events"));
+        }
     }
 
     /// Takes everything down and checks that nothing is left.

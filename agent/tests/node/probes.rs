@@ -31,11 +31,6 @@ async fn a_pod_that_is_not_ready_says_so() {
     let unhealthy = |p: &serde_json::Value| p["status"]["containerStatuses"][0]["state"]["running"].is_object();
     let pod = ground.pod("web", unhealthy).await;
     assert!(!is_ready(&pod));
-    let told = async {
-        while !ground.events("Unhealthy").iter().any(|m| m.contains("connection refused")) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(crate::ground::PATIENCE, told).await.expect("an event");
+    ground.told("Unhealthy", "Readiness probe failed: dial tcp ").await;
     ground.finish().await;
 }
