@@ -64,7 +64,8 @@ async fn start() -> Option<Engine> {
 fn run_daemon(dir: &Path, socket: &Path) {
     let script = format!(
         "trap : TERM; dockerd -H unix://{socket} --data-root {dir}/data --exec-root {dir}/exec --pidfile {dir}/pid \
-         --iptables=false --ip6tables=false --bridge=none >{dir}/log 2>&1 & wait $!; kill $!; wait $!; rm -rf {dir}",
+         --iptables=false --ip6tables=false --bridge=none >{dir}/log 2>&1 & wait $!; kill $!; wait $!; \
+         umount {dir}/exec/netns/*; rm -rf {dir}",
         socket = socket.display(),
         dir = dir.display(),
     );
