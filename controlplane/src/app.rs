@@ -127,6 +127,8 @@ fn lead(registry: &Arc<Registry>, term: Term, authority: &str, stop: &Cancellati
     let mut reflectors = informers.start(stop);
     tasks.spawn(async move { while reflectors.join_next().await.is_some() {} });
 
+    tasks.spawn(coracle_apiserver::expire_events(api(UserInfo::loopback()), stop.clone()));
+
     let scheduler = api(UserInfo::scheduler());
     let recorder = EventRecorder::start(scheduler.clone(), coracle_scheduler::NAME, Clock::System);
     tasks.spawn(Scheduler::new(scheduler, informers.clone(), recorder).run(stop.clone()));

@@ -33,7 +33,8 @@ pub fn family(root: i32) -> Result<Vec<i32>> {
 pub fn memory(pids: &[i32]) -> Result<u64> {
     let mut sum = 0;
     for pid in pids {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        // It may have ended since it was listed.
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
         let line = text.lines().find_map(|l| l.strip_prefix("Pss:")).context("no Pss line")?;
         sum += line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024;
     }
@@ -44,7 +45,7 @@ pub fn memory(pids: &[i32]) -> Result<u64> {
 pub fn cpu(pids: &[i32]) -> Result<Duration> {
     let mut ticks = 0;
     for pid in pids {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let fields = stat.rsplit_once(')').context("a stat line")?.1;
         let numbers = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
         ticks += numbers.sum::<Result<u64, _>>()?;
