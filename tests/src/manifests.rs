@@ -51,7 +51,8 @@ impl Manifest {
         let (parent, field) = pointer.rsplit_once('/').expect("a pointer has a slash");
         let parent = document.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent:?}"));
         parent[field] = value.into();
-        self.0[0] = document.to_string();
+        // Not as JSON: older versions of `kubectl` take the form of all documents from the first.
+        self.0[0] = serde_norway::to_string(&document).expect("a tree is written");
         self
     }
 
