@@ -74,10 +74,20 @@ pub async fn runtime(choice: RuntimeChoice, data_dir: PathBuf, cluster: Cluster)
             };
             Ok(Arc::new(Embedded::open(config)?))
         }
-        Settled::Docker => {
-            let config = DockerConfig { socket: docker_socket()?, data_dir: data_dir.join("node"), program };
-            Ok(Arc::new(Docker::connect(&config).await?))
-        }
+        Settled::Docker => Ok(Arc::new(docker(&data_dir).await?)),
+    }
+}
+
+async fn docker(data_dir: &Path) -> Result<Docker> {
+    let program = std::env::current_exe()?;
+    Ok(Docker::connect(&DockerConfig { socket: docker_socket()?, data_dir: data_dir.join("node"), program }).await?)
+}
+
+/// The Docker engine, if the node of this data runs its containers there.
+pub async fn docker_in_use(data_dir: &Path) -> Result<Option<Docker>> {
+    match kept(data_dir)? {
+        Some(Settled::Docker) => docker(data_dir).await.map(Some),
+        Some(Settled::Embedded) | None => Ok(None),
     }
 }
 
@@ -95,12 +105,7 @@ fn settle(choice: RuntimeChoice, data_dir: &Path) -> Result<Settled> {
         RuntimeChoice::Embedded => Some(Settled::Embedded),
         RuntimeChoice::Docker => Some(Settled::Docker),
     };
-    let path = data_dir.join("node/runtime.json");
-    let kept: Option<Settled> = match std::fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
-    };
+    let kept = kept(data_dir)?;
     match (kept, chosen) {
         (Some(kept), Some(chosen)) if kept != chosen => {
             bail!(
@@ -110,6 +115,7 @@ fn settle(choice: RuntimeChoice, data_dir: &Path) -> Result<Settled> {
         (Some(kept), _) => Ok(kept),
         (None, chosen) => {
             let settled = chosen.unwrap_or(Settled::Embedded);
+            let path = record(data_dir);
             files::replace(&path, &serde_json::to_vec(&settled)?, 0o600)
                 .with_context(|| format!("writing {}", path.display()))?;
             Ok(settled)
@@ -117,9 +123,25 @@ fn settle(choice: RuntimeChoice, data_dir: &Path) -> Result<Settled> {
     }
 }
 
+fn record(data_dir: &Path) -> PathBuf {
+    data_dir.join("node/runtime.json")
+}
+
+/// As an earlier start settled it.
+fn kept(data_dir: &Path) -> Result<Option<Settled>> {
+    let path = record(data_dir);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
 /// A node whose pods are gone may choose another runtime.
 pub fn forget_runtime(data_dir: &Path) -> Result<()> {
-    match std::fs::remove_file(data_dir.join("node/runtime.json")) {
+    match std::fs::remove_file(record(data_dir)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).context("forgetting the node's runtime"),
         _ => Ok(()),
     }

@@ -135,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_without_a_session_is_an_error() {
         let sessions = Sessions::default();
-        let error = sessions.open("a", StreamRequest::default()).await.err().expect("refused");
+        let error = sessions.open("a", StreamRequest::default()).await.expect_err("refused");
         assert_eq!(error.code(), 503);
         drop(sessions.open_session("a"));
         sessions.close_session("a");

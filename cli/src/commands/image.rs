@@ -1,10 +1,12 @@
-//! `coracle image`: the images of this machine's cluster. Works on the store itself, whether or not the cluster runs.
+//! `coracle image`: the images of this machine's cluster. Works on the store itself (or on Docker, where the
+//! node runs on it), whether or not the cluster runs.
 
 use super::DataDir;
 use crate::host;
-use crate::node::images_dir;
-use anyhow::{Context, Result};
+use crate::node::{docker_in_use, images_dir};
+use anyhow::{Context, Result, bail};
 use coracle_runtime::images::ImageStore;
+use coracle_runtime::{Docker, Runtime};
 use indicatif::{HumanBytes, ProgressBar};
 use std::path::PathBuf;
 
@@ -37,28 +39,36 @@ impl Image {
     pub fn run(self) -> Result<()> {
         host::require_root()?;
         let data_dir = std::path::absolute(&self.data.data_dir)?;
-        let store = ImageStore::open(&images_dir(&data_dir))?;
-        match self.action {
-            Action::Import { file } => {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match docker_in_use(&data_dir).await? {
+                Some(docker) => self.action.on_docker(&docker).await,
+                None => self.action.on_store(&ImageStore::open(&images_dir(&data_dir))?).await,
+            }
+        })
+    }
+}
+
+impl Action {
+    async fn on_store(self, store: &ImageStore) -> Result<()> {
+        match self {
+            Self::Import { file } => {
                 let bar = spinner(&format!("reading {}", file.display()));
                 let images = store.import(&file, &|step| bar.set_message(step.to_string()));
                 bar.finish_and_clear();
-                for image in images? {
-                    println!("{}", image.names.first().unwrap_or(&image.id));
-                }
+                say_names(&images?);
             }
-            Action::Pull { name } => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Self::Pull { name } => {
                 let bar = spinner(&format!("pulling {name}"));
-                let image = runtime.block_on(store.pull(&name, None, &|step| bar.set_message(step.to_string())));
+                let image = store.pull(&name, None, &|step| bar.set_message(step.to_string())).await;
                 bar.finish_and_clear();
                 println!("{}", image?.id);
             }
-            Action::Tag { image, name } => {
+            Self::Tag { image, name } => {
                 store.tag(&image, &name)?;
             }
-            Action::Ls => list(&store)?,
-            Action::Rm { names } => {
+            Self::Ls => list(&store.list()?),
+            Self::Rm { names } => {
                 for name in names {
                     store.remove(&name).with_context(|| format!("removing {name}"))?;
                 }
@@ -66,11 +76,45 @@ impl Image {
         }
         Ok(())
     }
+
+    /// The images of a node on Docker are Docker's.
+    async fn on_docker(self, docker: &Docker) -> Result<()> {
+        match self {
+            Self::Import { file } => {
+                let bar = spinner(&format!("loading {} into Docker", file.display()));
+                let images = docker.import(&file).await;
+                bar.finish_and_clear();
+                say_names(&images?);
+            }
+            Self::Pull { name } => {
+                let bar = spinner(&format!("Docker pulls {name}"));
+                let image = docker.pull_image(&name, None).await;
+                bar.finish_and_clear();
+                println!("{}", image?.id);
+            }
+            Self::Tag { image, name } => {
+                bail!("this node's images are Docker's; use `docker tag {image} {name}`")
+            }
+            Self::Ls => list(&docker.images().await?),
+            Self::Rm { names } => {
+                for name in names {
+                    docker.remove_image(&name).await.with_context(|| format!("removing {name}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn list(store: &ImageStore) -> Result<()> {
+fn say_names(images: &[coracle_runtime::Image]) {
+    for image in images {
+        println!("{}", image.names.first().unwrap_or(&image.id));
+    }
+}
+
+fn list(images: &[coracle_runtime::Image]) {
     println!("{:<50} {:<20} {:>10}", "NAME", "ID", "SIZE");
-    for image in store.list()? {
+    for image in images {
         let id = image.id.trim_start_matches("sha256:").get(..12).unwrap_or(&image.id).to_owned();
         for name in &image.names {
             println!("{name:<50} {id:<20} {:>10}", HumanBytes(image.bytes).to_string());
@@ -79,7 +123,6 @@ fn list(store: &ImageStore) -> Result<()> {
             println!("{:<50} {id:<20} {:>10}", "<none>", HumanBytes(image.bytes).to_string());
         }
     }
-    Ok(())
 }
 
 fn spinner(message: &str) -> ProgressBar {

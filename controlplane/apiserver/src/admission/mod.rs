@@ -4,6 +4,7 @@
 mod namespace;
 mod node_restriction;
 mod pod_defaults;
+mod runtime_class;
 mod service_account;
 
 pub(crate) use node_restriction::references;
@@ -19,6 +20,7 @@ impl Registry {
         namespace::exists(call, new, view)?;
         if call.kind.facts().storage == "pods" {
             pod_defaults::admit(new)?;
+            runtime_class::admit(new)?;
             service_account::admit(call, new, view)?;
         }
         node_restriction::create(call, new)

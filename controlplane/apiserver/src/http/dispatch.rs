@@ -185,6 +185,9 @@ async fn resource(
     {
         return Err(discovery::not_found());
     }
+    if !target.subresource.is_empty() && kind.facts().subresources.iter().all(|s| s.name != target.subresource) {
+        return Err(unknown(&asked, &target));
+    }
     let (user, subresource) = (asked.user.clone(), target.subresource.clone());
     let key = ObjectKey::new(target.namespace, target.name);
     let mut call = Call::new(&user, kind, key).with_subresource(&subresource);
@@ -192,7 +195,7 @@ async fn resource(
     verb(&asked, call, request, place).await
 }
 
-/// A type that is not served: 403 before 404, as to any resource.
+/// A type or subresource that is not served: 403 before 404, as to any resource.
 fn unknown(asked: &Asked, target: &Target) -> ApiError {
     let verb = verb_of(&asked.method, target, &asked.query);
     let attributes = Attributes {

@@ -304,6 +304,10 @@ fn policies(spec: &Tree, kind: &str, errors: &mut Errors) {
     if let Some(policy) = spec["ipFamilyPolicy"].as_str() {
         let known = ["PreferDualStack", "RequireDualStack", "SingleStack"];
         enumeration(policy, &known, &SPEC.field("ipFamilyPolicy"), errors);
+        if policy == "RequireDualStack" {
+            let why = "this cluster is not configured for dual-stack services";
+            errors.push(FieldError::invalid(SPEC.field("ipFamilyPolicy").to_string(), policy, why));
+        }
     }
 }
 
