@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 pub fn security(pod: &Pod, container: &Container, image: &Image, profiles: &Path) -> Result<Security, String> {
     let own = container.security_context.clone().unwrap_or_default();
     let shared = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
+    refuse_unenforceable(pod, &own, &shared)?;
     let user = own.run_as_user.or(shared.run_as_user);
     if own.run_as_non_root.or(shared.run_as_non_root) == Some(true) {
         check_non_root(pod, container, user, image)?;
@@ -26,6 +27,18 @@ pub fn security(pod: &Pod, container: &Container, image: &Image, profiles: &Path
         seccomp: if privileged { Seccomp::Unconfined } else { seccomp(&own, &shared, profiles)? },
         unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
     })
+}
+
+/// Less isolation than was asked for must not go unnoticed: what this node cannot enforce keeps a container from running.
+fn refuse_unenforceable(pod: &Pod, own: &SecurityContext, shared: &PodSecurityContext) -> Result<(), String> {
+    let profile = own.app_armor_profile.as_ref().or(shared.app_armor_profile.as_ref());
+    if profile.is_some_and(|p| p.type_ != "Unconfined") {
+        return Err("Cannot enforce AppArmor: AppArmor is not enabled on the host".into());
+    }
+    if pod.spec.as_ref().and_then(|s| s.host_users) == Some(false) {
+        return Err("user namespaces (hostUsers: false) are not supported on this node".into());
+    }
+    Ok(())
 }
 
 fn check_non_root(pod: &Pod, container: &Container, user: Option<i64>, image: &Image) -> Result<(), String> {
@@ -118,6 +131,22 @@ mod tests {
         );
         assert!(security.no_new_privileges && security.read_only_root && !security.privileged);
         assert_eq!(security.seccomp, Seccomp::RuntimeDefault);
+    }
+
+    #[test]
+    fn what_cannot_be_enforced_is_refused() {
+        let profile = |kind: &str| json!({"appArmorProfile": {"type": kind}});
+        assert!(merged(profile("Unconfined"), json!({}), "").is_ok());
+        for (shared, own) in [(profile("RuntimeDefault"), json!({})), (json!({}), profile("Localhost"))] {
+            let why = merged(shared, own, "").expect_err("there is no AppArmor");
+            assert_eq!(why, "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+        }
+        let pod: Pod = serde_json::from_value(json!({
+            "spec": {"hostUsers": false, "containers": [{"name": "c"}]},
+        }))
+        .expect("a pod");
+        let container = &pod.spec.as_ref().expect("a spec").containers[0];
+        assert!(security(&pod, container, &image(""), Path::new("/profiles")).is_err());
     }
 
     #[test]
