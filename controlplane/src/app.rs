@@ -1,6 +1,7 @@
 //! Starting and stopping the control plane: store, API server, then the controllers and the scheduler over it.
 
 use crate::cluster::Cluster;
+use crate::limits::STORE_LOOK;
 use crate::nodelink;
 use crate::pki::{Credentials, Pki, PkiError};
 use crate::sessions::Sessions;
@@ -13,7 +14,7 @@ use coracle_client::{Clock, EventRecorder, Informers, ResourceApi};
 use coracle_controllers::Config as ControllerConfig;
 use coracle_proto::{ApiError, Resource};
 use coracle_scheduler::Scheduler;
-use coracle_store::{OpenError, RaftConfig, RaftStore, Store, Term};
+use coracle_store::{OpenError, RaftConfig, RaftStore, Store, StoreError, Term};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +42,16 @@ pub struct ControlPlane {
     http: Arc<Server>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    store: Arc<RaftStore>,
+}
+
+/// Why a control plane that was not asked to stop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    #[error("a part of the control plane ended: {0}; start again, and report the log if it happens again")]
+    Part(String),
+    #[error("{0}; mend its cause and start again")]
+    Store(StoreError),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +101,7 @@ impl ControlPlane {
         }
         let term = store.leading().ok_or(StartError::NotLeading)?;
         lead(&registry, term, pki.authority(), &stop, &mut tasks);
-        Ok(Self { pki, http, stop, tasks })
+        Ok(Self { pki, http, stop, tasks, store })
     }
 
     /// The authority's certificate, PEM.
@@ -105,6 +116,22 @@ impl ControlPlane {
     /// `node` is a valid object name.
     pub fn node_credentials(&self, node: &str) -> Result<Credentials, PkiError> {
         self.pki.client(&format!("node-{node}"), &format!("{}{node}", user::NODE_PREFIX), &[user::NODES])
+    }
+
+    /// Returns when the control plane cannot go on: a task that should run until the stop has ended, or the store does
+    /// not serve any more.
+    pub async fn broken(&mut self) -> Broken {
+        let mut looks = tokio::time::interval(STORE_LOOK);
+        loop {
+            tokio::select! {
+                Some(ended) = self.tasks.join_next() => {
+                    return Broken::Part(ended.map_or_else(|e| e.to_string(), |()| "without a reason".into()));
+                }
+                _ = looks.tick() => if let Err(why @ StoreError::Unavailable(_)) = self.store.read_barrier().await {
+                    return Broken::Store(why);
+                }
+            }
+        }
     }
 
     /// Stops what works over the API, then serving. The store needs no goodbye: what it acknowledged is durable.
@@ -125,7 +152,8 @@ fn lead(registry: &Arc<Registry>, term: Term, authority: &str, stop: &Cancellati
     let controller_manager = api(UserInfo::controller_manager());
     let informers = Informers::new(&controller_manager);
     let mut reflectors = informers.start(stop);
-    tasks.spawn(async move { while reflectors.join_next().await.is_some() {} });
+    // Informers end together: one that is gone would leave its readers with the past for ever.
+    tasks.spawn(async move { while let Some(Ok(())) = reflectors.join_next().await {} });
 
     tasks.spawn(coracle_apiserver::expire_events(api(UserInfo::loopback()), stop.clone()));
 

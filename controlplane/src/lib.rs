@@ -8,4 +8,4 @@ mod nodelink;
 pub mod pki;
 mod sessions;
 
-pub use app::{ControlPlane, ControlPlaneConfig, StartError};
+pub use app::{Broken, ControlPlane, ControlPlaneConfig, StartError};

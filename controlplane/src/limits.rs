@@ -17,5 +17,5 @@ pub const WATCH_EVENTS_BUFFERED: usize = 128;
 /// The largest gRPC message: an object of the largest size, with room for its frame.
 pub const MESSAGE_BYTES: usize = 4 << 20;
 
-/// How long a graceful stop may take before what still runs is dropped.
-pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+/// How often a running control plane asks whether its store still serves.
+pub const STORE_LOOK: Duration = Duration::from_secs(5);

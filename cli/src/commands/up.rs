@@ -83,7 +83,7 @@ impl Up {
         };
         // The images are unpacked while the control plane starts.
         let runtime = tokio::spawn(crate::node::runtime(self.runtime, data_dir.clone(), cluster.clone()));
-        let control_plane = ControlPlane::start(config).await?;
+        let mut control_plane = ControlPlane::start(config).await?;
         let server = format!("https://{}", self.listen);
         progress.step(format_args!("the API is ready at {server}"));
 
@@ -105,7 +105,10 @@ impl Up {
         self.say_how_to_go_on(&progress, &data_dir, current);
         daemon::report_done(self.detach)?;
 
-        daemon::stop_signal().await?;
+        tokio::select! {
+            signal = daemon::stop_signal() => signal?,
+            broken = control_plane.broken() => return Err(broken.into()),
+        }
         progress.line("stopping; containers keep running, `coracle up` resumes and `coracle down` stops them");
         agent.shutdown().await;
         control_plane.shutdown().await;
