@@ -130,6 +130,8 @@ impl<R: Skip> Members<R> {
     /// The next member; what was not read of the current one is passed over.
     pub fn next(&mut self) -> Result<Option<Member>, Fault> {
         let mut extensions = Extensions::default();
+        // Of all extension headers before one member together: any number of them may stand there.
+        let mut room = limits::EXTENSION_BYTES;
         loop {
             self.pass_body()?;
             let Some(header) = self.header()? else {
@@ -140,11 +142,11 @@ impl<R: Skip> Members<R> {
             };
             let size = header.entry_size().map_err(Fault::bad)?;
             match header.entry_type() {
-                EntryType::XHeader => extensions.add_pax(&self.extension(size)?)?,
-                EntryType::GNULongName => extensions.path = Some(text(self.extension(size)?)),
-                EntryType::GNULongLink => extensions.link = Some(text(self.extension(size)?)),
+                EntryType::XHeader => extensions.add_pax(&self.extension(size, &mut room)?)?,
+                EntryType::GNULongName => extensions.path = Some(text(self.extension(size, &mut room)?)),
+                EntryType::GNULongLink => extensions.link = Some(text(self.extension(size, &mut room)?)),
                 // Defaults for all that follows; no tool puts anything there that matters to files.
-                EntryType::XGlobalHeader => drop(self.extension(size)?),
+                EntryType::XGlobalHeader => drop(self.extension(size, &mut room)?),
                 _ => return self.member(&header, size, extensions).map(Some),
             }
         }
@@ -238,10 +240,10 @@ impl<R: Skip> Members<R> {
         Ok(true)
     }
 
-    fn extension(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
-        if size > limits::EXTENSION_BYTES {
-            return Err(Fault::bad(format!("an extension header of {size} bytes")));
-        }
+    fn extension(&mut self, size: u64, room: &mut u64) -> Result<Vec<u8>, Fault> {
+        *room = room.checked_sub(size).ok_or_else(|| {
+            Fault::bad(format!("extension headers of more than {} bytes for one member", limits::EXTENSION_BYTES))
+        })?;
         self.begin_body(size)?;
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes).map_err(|e| Fault::read("reading the archive", e))?;
@@ -296,4 +298,42 @@ fn text(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.truncate(end);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_extensions(headers: usize, value_bytes: usize) -> Vec<u8> {
+        let mut archive = Vec::new();
+        let mut add = |kind, body: &[u8]| {
+            let mut header = Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_path("member").unwrap();
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(body.len() as u64);
+            header.set_cksum();
+            archive.extend(header.as_bytes());
+            archive.extend(body);
+            archive.resize(archive.len().next_multiple_of(BLOCK as usize), 0);
+        };
+        let key = "SCHILY.xattr.user.x=";
+        let record = format!("{} {key}{}\n", 6 + 2 + key.len() + value_bytes, "v".repeat(value_bytes));
+        for _ in 0..headers {
+            add(EntryType::XHeader, record.as_bytes());
+        }
+        add(EntryType::Regular, b"");
+        archive
+    }
+
+    #[test]
+    fn extension_headers_of_one_member_are_bounded_together() {
+        let read = |archive: &[u8]| Members::new(Sequential(archive)).next();
+        assert_eq!(read(&with_extensions(2, 400_000)).unwrap().unwrap().xattrs.len(), 2);
+        let refused = read(&with_extensions(3, 400_000)).unwrap_err().to_string();
+        assert!(refused.contains("extension headers"), "{refused}");
+    }
 }
