@@ -98,36 +98,29 @@ impl Layer {
                 Ok(())
             }
             Kind::File => {
-                self.count(member.stored)?;
+                count(&mut self.bytes, member.stored)?;
                 let file = self.tree.make_file(&place)?;
                 copy_plain(body, &file, &mut self.buffer)?;
                 tree::describe(&file, member)?;
                 tree::set_time(&file, member.mtime)
             }
             Kind::Sparse { bytes, extents } => {
-                self.count(*bytes)?;
+                count(&mut self.bytes, *bytes)?;
                 let file = self.tree.make_file(&place)?;
                 copy_sparse(body, &file, *bytes, extents, &mut self.buffer)?;
                 tree::describe(&file, member)?;
                 tree::set_time(&file, member.mtime)
             }
             Kind::Symlink { target } => self.tree.make_symlink(&place, target, member),
-            Kind::HardLink { target } => self.tree.make_hard_link(&place, &Place::parse(target)?),
+            Kind::HardLink { target } => {
+                let bytes = &mut self.bytes;
+                self.tree.make_hard_link(&place, &Place::parse(target)?, |copied| count(bytes, copied))
+            }
             Kind::Fifo => self.tree.make_fifo(&place, member),
             // A container's /dev is made by the runtime and hides the image's. Anywhere else a device would be a way
             // around that.
             Kind::Device { .. } if place.is_below(b"dev") => Ok(()),
             Kind::Device { .. } => Err(Fault::bad("a device outside /dev")),
-        }
-    }
-
-    fn count(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        match self.bytes {
-            n if n > limits::LAYER_BYTES => {
-                Err(Fault::bad(format!("more than {} bytes of files", limits::LAYER_BYTES)))
-            }
-            _ => Ok(()),
         }
     }
 
@@ -139,6 +132,15 @@ impl Layer {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds `more` to the bytes of a layer's files.
+fn count(bytes: &mut u64, more: u64) -> Result<(), Fault> {
+    *bytes = bytes.saturating_add(more);
+    match *bytes > limits::LAYER_BYTES {
+        true => Err(Fault::bad(format!("more than {} bytes of files", limits::LAYER_BYTES))),
+        false => Ok(()),
     }
 }
 
@@ -173,4 +175,38 @@ fn copy_sparse(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hard_link_that_becomes_a_copy_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lower, into) = (dir.path().join("lower"), dir.path().join("into"));
+        std::fs::create_dir(&lower).unwrap();
+        std::fs::create_dir(&into).unwrap();
+        std::fs::write(lower.join("file"), b"12345").unwrap();
+        let member = Member {
+            path: b"copy".to_vec(),
+            kind: Kind::HardLink { target: b"file".to_vec() },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+            offset: 0,
+            stored: 0,
+        };
+        let add = |bytes| {
+            let tree = Tree::open(&into, std::slice::from_ref(&lower)).unwrap();
+            let mut layer = Layer { tree, folders: Vec::new(), bytes, entries: 0, buffer: Vec::new() };
+            layer.add(&member, &mut Members::new(Sequential(io::empty()))).map(|()| layer.bytes)
+        };
+        assert!(matches!(add(limits::LAYER_BYTES - 4), Err(Fault::Bad(_))));
+        assert!(!into.join("copy").exists(), "it is counted before it is copied");
+        assert_eq!(add(0).unwrap(), 5);
+        assert_eq!(std::fs::read(into.join("copy")).unwrap(), b"12345");
+    }
 }

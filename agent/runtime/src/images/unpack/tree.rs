@@ -82,7 +82,13 @@ impl Tree {
         fs::chmodat(&parent, name, mode(member.mode), AtFlags::empty()).map_err(|e| host("setting a mode", e))
     }
 
-    pub fn make_hard_link(&self, place: &Place, target: &Place) -> Result<(), Fault> {
+    /// `count` hears the bytes of a target in a layer below before they are copied, and may refuse them.
+    pub fn make_hard_link(
+        &self,
+        place: &Place,
+        target: &Place,
+        count: impl FnOnce(u64) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let Some(target_name) = target.name() else { return Err(Fault::bad("a hard link to the root")) };
         if place == target {
             return Err(Fault::bad("a hard link to itself"));
@@ -110,17 +116,23 @@ impl Tree {
                     e => host("making a hard link", e),
                 })
             }
-            None => self.copy_from_below(place, target),
+            None => self.copy_from_below(place, target, count),
         }
     }
 
     /// The target is in a layer below, where nothing may be changed: the link becomes a copy.
-    fn copy_from_below(&self, place: &Place, target: &Place) -> Result<(), Fault> {
+    fn copy_from_below(
+        &self,
+        place: &Place,
+        target: &Place,
+        count: impl FnOnce(u64) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let source = self.below(target)?.ok_or_else(|| Fault::bad("a hard link to a file that is not there"))?;
         let stat = fs::fstat(&source).map_err(|e| host("looking at a file below", e))?;
         if !is(&stat, FileType::RegularFile) {
             return Err(Fault::bad("a hard link to something below that is no file"));
         }
+        count(u64::try_from(stat.st_size).unwrap_or(u64::MAX))?;
         let source = fs::open(proc_path(&source), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| host("opening a file below", e))?;
         let file = self.make_file(place)?;
