@@ -25,6 +25,8 @@ const DEFAULT: [&str; 14] = [
     "SYS_CHROOT",
 ];
 const ALL: &str = "ALL";
+/// What making device files takes.
+const DEVICE_FILES: &str = "MKNOD";
 
 /// What this process could hand on, without the `CAP_` prefix: a container can't have more.
 pub fn available() -> Result<BTreeSet<String>, String> {
@@ -33,12 +35,10 @@ pub fn available() -> Result<BTreeSet<String>, String> {
 }
 
 /// The container's set. `guarded_devices` is whether a device cgroup stands between the container and the host's
-/// devices: without one it must not make device files.
+/// devices: without one it must not make device files unless it is privileged. Asked for by name that is refused;
+/// `ALL` means all it may have here.
 pub fn plan(security: &Security, available: &BTreeSet<String>, guarded_devices: bool) -> Result<Vec<String>, String> {
     let mut set: BTreeSet<String> = DEFAULT.iter().map(|&name| name.to_owned()).collect();
-    if !guarded_devices {
-        set.remove("MKNOD");
-    }
     let (add, drop) = (named(&security.add_capabilities, "add")?, named(&security.drop_capabilities, "drop")?);
     if security.privileged || add.contains(ALL) {
         set.clone_from(available);
@@ -49,6 +49,9 @@ pub fn plan(security: &Security, available: &BTreeSet<String>, guarded_devices: 
         }
         set.extend(add.iter().filter(|name| *name != ALL).cloned());
         set.retain(|name| !drop.contains(name));
+        if !guarded_devices && set.remove(DEVICE_FILES) && add.contains(DEVICE_FILES) {
+            return Err(format!("capability {DEVICE_FILES}: no device cgroup guards this node's devices from it"));
+        }
     }
     Ok(set.into_iter().filter(|name| available.contains(name)).collect())
 }
@@ -128,6 +131,14 @@ mod tests {
     #[test]
     fn no_device_files_without_a_device_cgroup() {
         let all = DEFAULT.iter().map(|&name| name.to_owned()).collect();
-        assert!(!plan(&Security::default(), &all, false).unwrap().contains(&"MKNOD".to_owned()));
+        let unguarded = |add: &[&str], privileged| {
+            let add_capabilities = add.iter().map(|&name| name.to_owned()).collect();
+            plan(&Security { privileged, add_capabilities, ..Security::default() }, &all, false)
+        };
+        let may = |set: Result<Vec<String>, String>| set.unwrap().contains(&"MKNOD".to_owned());
+        assert!(!may(unguarded(&[], false)));
+        assert!(!may(unguarded(&["ALL"], false)), "what is added later must not bring it back");
+        assert!(unguarded(&["MKNOD"], false).unwrap_err().contains("device cgroup"));
+        assert!(may(unguarded(&[], true)), "a privileged container has the host's devices anyway");
     }
 }
