@@ -26,11 +26,17 @@ pub const DRAIN: Duration = Duration::from_secs(2);
 pub const CGROUP_KILL: Duration = Duration::from_secs(5);
 /// From a shim's start to its word that the container runs or can't.
 pub const START: Duration = Duration::from_secs(120);
+/// What the agent adds to that before it gives up on the shim.
+pub const START_MARGIN: Duration = Duration::from_secs(10);
 /// How long a shim that lives may not listen, at its very beginning and end, and the pause between two tries.
 pub const SHIM_SILENCE: Duration = Duration::from_secs(10);
 pub const SHIM_PAUSE: Duration = Duration::from_millis(2);
-/// What the agent adds to that before it gives up on the shim.
-pub const START_MARGIN: Duration = Duration::from_secs(10);
+/// How long a shim tries to record its container's end on a disk that takes nothing, and the pause between two tries.
+pub const RECORD_PATIENCE: Duration = Duration::from_secs(60);
+pub const RECORD_PAUSE: Duration = Duration::from_millis(250);
+/// The agent's pauses between two tries to tell what became of a container: twice as long each time, up to the second.
+pub const SETTLE_PAUSE: Duration = Duration::from_millis(250);
+pub const SETTLE_PAUSE_MOST: Duration = Duration::from_secs(30);
 /// Past the grace period, for SIGKILL to do its work.
 pub const STOP_MARGIN: Duration = Duration::from_secs(15);
 /// Messages from the launching child to its shim.

@@ -62,6 +62,8 @@ suite! {
         an_end_that_no_agent_saw_is_known,
         an_agent_killed_at_any_moment_leaves_nothing_unknown,
         a_killed_shim_ends_its_container,
+        an_end_waits_for_a_disk_that_takes_nothing,
+        a_lost_container_is_known_before_it_is_recorded,
         a_killed_nursery_is_replaced,
         nothing_lives_in_the_agents_cgroup,
         records_outlive_the_agent,

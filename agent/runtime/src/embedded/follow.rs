@@ -5,7 +5,7 @@ use super::wire::{self, Reader};
 use super::{Inner, blocking, io_failed};
 use crate::durable::{self, Survives};
 use crate::frame::{Frame, Request, Started, VERSION, What};
-use crate::limits::{SHIM_PAUSE, SHIM_SILENCE};
+use crate::limits::{SETTLE_PAUSE, SETTLE_PAUSE_MOST, SHIM_PAUSE, SHIM_SILENCE};
 use crate::shim::job::{EXIT, Exit, LOCK, RUNNING, Running};
 use crate::{ContainerEvent, ContainerId, RuntimeError, State};
 use jiff::Timestamp;
@@ -57,20 +57,43 @@ pub fn now_running(inner: &Inner, id: &ContainerId, started: &Started) {
     set(inner, id, State::Running { started_at: started.at, pid: started.pid });
 }
 
-/// After a shim's connection ended: its container's end is on disk, or the shim still lives, or is lost.
+/// After a shim's connection ended: its container's end is on disk, or the shim still lives, or is lost. What fails is
+/// tried again beside the caller's work.
 pub async fn settle(inner: &Arc<Inner>, id: &ContainerId) {
-    let (task, owned) = (Arc::clone(inner), id.clone());
-    let runtime = tokio::runtime::Handle::current();
-    let settled = blocking(move || {
-        let _within = runtime.enter();
-        settle_now(&task, &owned)
-    });
-    if let Err(error) = settled.await {
-        tracing::error!(container = %id.0, %error, "could not tell what became of a container");
+    if let Err(error) = settle_once(inner, id).await {
+        settle_later(inner, id.clone(), &error);
     }
 }
 
-/// As [`settle`], within a tokio runtime but blocking.
+/// Tries until it is known what became of the container, or the container or the runtime is gone.
+pub fn settle_later(inner: &Arc<Inner>, id: ContainerId, error: &RuntimeError) {
+    tracing::error!(container = %id.0, %error, "could not tell what became of a container, trying again");
+    let inner = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        let mut pause = SETTLE_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(inner) = inner.upgrade().filter(|inner| inner.table.record(&id).is_ok()) else { return };
+            match settle_once(&inner, &id).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(container = %id.0, %error, "still can't tell what became of a container"),
+            }
+            pause = (pause * 2).min(SETTLE_PAUSE_MOST);
+        }
+    });
+}
+
+async fn settle_once(inner: &Arc<Inner>, id: &ContainerId) -> Result<(), RuntimeError> {
+    let (task, owned) = (Arc::clone(inner), id.clone());
+    let runtime = tokio::runtime::Handle::current();
+    blocking(move || {
+        let _within = runtime.enter();
+        settle_now(&task, &owned)
+    })
+    .await
+}
+
+/// As [`settle`], once, within a tokio runtime but blocking.
 pub fn settle_now(inner: &Arc<Inner>, id: &ContainerId) -> Result<(), RuntimeError> {
     let folder = inner.files.container(id);
     let deadline = Instant::now() + SHIM_SILENCE;
@@ -111,10 +134,11 @@ fn lost(inner: &Inner, id: &ContainerId, folder: &Path) -> Result<(), RuntimeErr
     inner.cgroups.remove(&record.cgroup)?;
     // Not synced, so a power cut may have damaged it; then only the time of its start is lost.
     let running = durable::read::<Running>(&folder.join(RUNNING)).unwrap_or_default();
-    let exit = records::lost(running.as_ref(), Timestamp::now());
-    durable::write(&folder.join(EXIT), &exit, Survives::PowerCut).map_err(io_failed("recording a container's end"))?;
-    set(inner, id, records::exited(exit));
-    Ok(())
+    let told = inner.table.state(id).ok().and_then(records::exit_of);
+    let exit = told.unwrap_or_else(|| records::lost(running.as_ref(), Timestamp::now()));
+    // It is over whether or not the disk has room for that.
+    set(inner, id, records::exited(exit.clone()));
+    durable::write(&folder.join(EXIT), &exit, Survives::PowerCut).map_err(io_failed("recording a container's end"))
 }
 
 fn set(inner: &Inner, id: &ContainerId, state: State) {

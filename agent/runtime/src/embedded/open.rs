@@ -101,7 +101,13 @@ fn find_container(inner: &Arc<Inner>, record: ContainerRecord, folder: &Path) ->
     match wire::connect(folder) {
         Ok(stream) => follow::adopt(inner, id, stream),
         // A lock without a shim: it was started, and is gone. Without its sandbox it can't be started any more.
-        Err(_) if stale || running.is_some() || folder.join(LOCK).exists() => follow::settle_now(inner, &id),
+        Err(_) if stale || running.is_some() || folder.join(LOCK).exists() => {
+            // One container's trouble must not keep the agent from the others.
+            if let Err(error) = follow::settle_now(inner, &id) {
+                follow::settle_later(inner, id, &error);
+            }
+            Ok(())
+        }
         Err(_) => Ok(()),
     }
 }

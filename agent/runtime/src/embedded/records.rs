@@ -55,6 +55,16 @@ pub fn exited(exit: Exit) -> State {
     }
 }
 
+/// What [`exited`] was given, if it has ended.
+pub fn exit_of(state: State) -> Option<Exit> {
+    match state {
+        State::Exited { started_at, finished_at, exit_code, signal, oom_killed, message } => {
+            Some(Exit { started_at, finished_at, code: exit_code, signal, oom_killed, message })
+        }
+        State::Created | State::Running { .. } => None,
+    }
+}
+
 pub fn running(running: &Running) -> State {
     State::Running { started_at: running.started_at, pid: running.pid }
 }

@@ -2,12 +2,13 @@
 //! on disk before anyone hears of it.
 
 use super::clients::Role;
+use super::complain;
 use super::job::{self, Exit};
 use super::server::{FIRST, Server};
 use crate::OutputStream;
 use crate::durable::{self, Survives};
 use crate::frame::Frame;
-use crate::limits::{CGROUP_KILL, CLIENT_STALL, DRAIN, START};
+use crate::limits::{CGROUP_KILL, CLIENT_STALL, DRAIN, RECORD_PATIENCE, RECORD_PAUSE, START};
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,6 +27,11 @@ pub enum Phase {
     /// Its first process ended; what it left is being cleared away.
     Clearing {
         since: Instant,
+    },
+    /// The disk did not take its end; it is tried again at `at`, and for the last time after `until`.
+    Recording {
+        at: Instant,
+        until: Instant,
     },
     /// Its end is on disk; clients get the rest of what they should hear.
     Telling {
@@ -64,6 +70,10 @@ impl Server {
                 Ok(())
             }
             Phase::Clearing { since } => self.clear(since, now),
+            Phase::Recording { at, until } => match self.unrecorded.take_if(|_| now >= at) {
+                Some(exit) => self.record(exit, until),
+                None => Ok(()),
+            },
             Phase::Telling { until } => {
                 self.farewell();
                 if self.clients.is_empty() || now >= until {
@@ -82,6 +92,7 @@ impl Server {
             Phase::Following => self.is_launching().then(|| self.begun + START),
             Phase::Over => None,
             Phase::Clearing { .. } => Some(Instant::now() + EMPTYING),
+            Phase::Recording { at, .. } => Some(at),
             Phase::Telling { until } => Some(until),
         };
         let execs = self.processes.iter().filter(|(id, _)| **id != FIRST).filter_map(|(_, process)| process.ended_at);
@@ -135,26 +146,45 @@ impl Server {
             message: String::new(),
         };
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
-            self.log.finish(stream, exit.finished_at)?;
+            if let Err(error) = self.log.finish(stream, exit.finished_at) {
+                complain(format_args!("writing the log: {error}"));
+            }
         }
-        self.over(&exit)
+        self.record(exit, now + RECORD_PATIENCE)
     }
 
     pub(super) fn never_started(&mut self, why: String) -> io::Result<()> {
         self.cgroups.kill(&self.job.cgroup);
         let message = format!("unable to start container process: {why}");
-        self.over(&Exit {
+        let exit = Exit {
             started_at: None,
             finished_at: Timestamp::now(),
             code: NEVER_STARTED,
             signal: None,
             oom_killed: false,
             message,
-        })
+        };
+        self.record(exit, Instant::now() + RECORD_PATIENCE)
     }
 
-    fn over(&mut self, exit: &Exit) -> io::Result<()> {
-        durable::write(&self.folder.join(job::EXIT), exit, Survives::PowerCut)?;
+    /// Nobody hears of the end before it is on disk. A full disk may have room again in a while; past `until` the shim
+    /// gives up, and the agent takes the container for lost.
+    fn record(&mut self, exit: Exit, until: Instant) -> io::Result<()> {
+        match durable::write(&self.folder.join(job::EXIT), &exit, Survives::PowerCut) {
+            Ok(()) => self.over(&exit),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(error) => {
+                if !matches!(self.phase, Phase::Recording { .. }) {
+                    complain(format_args!("recording the end: {error}"));
+                }
+                self.phase = Phase::Recording { at: Instant::now() + RECORD_PAUSE, until };
+                self.unrecorded = Some(exit);
+            }
+        }
+        Ok(())
+    }
+
+    fn over(&mut self, exit: &Exit) {
         for client in self.clients.values_mut().filter(|client| !matches!(client.role, Role::Exec(_))) {
             if exit.message.is_empty() {
                 client.finish(&Frame::Exit(exit.code));
@@ -166,10 +196,9 @@ impl Server {
         self.farewell();
         // The agent does it again with the container; this is for the time until then.
         if let Err(error) = self.cgroups.remove(&self.job.cgroup) {
-            eprintln!("coracle shim: {error}");
+            complain(error);
         }
         self.phase = Phase::Telling { until: Instant::now() + CLIENT_STALL };
-        Ok(())
     }
 }
 

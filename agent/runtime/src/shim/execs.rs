@@ -70,7 +70,7 @@ impl Server {
             let why = format!("the shim speaks version {SPEAKS}, not {}", request.version);
             return self.refuse(id, why);
         }
-        if !matches!(self.phase, Phase::Following | Phase::Clearing { .. }) {
+        if !matches!(self.phase, Phase::Following | Phase::Clearing { .. } | Phase::Recording { .. }) {
             return self.refuse(id, "the container has ended".to_owned());
         }
         match request.what {

@@ -26,6 +26,8 @@ pub const NURSERY: &str = "nursery";
 pub const PAUSE: &str = "pause";
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// What the hidden subcommand runs; `args` are those after it. Has to be called before the program starts a thread.
@@ -42,8 +44,13 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("coracle shim: {error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what went wrong where complaints belong. That is a file, and its disk may be full: `eprintln!` would panic then.
+fn complain(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "coracle shim: {what}");
 }

@@ -3,7 +3,7 @@
 //! waits for the dynamic loader. It has one thread, so forking is safe; it ends with the agent, its shims do not.
 
 use super::job::COMPLAINTS;
-use super::{setup, terminal};
+use super::{complain, setup, terminal};
 use crate::cgroup::Cgroups;
 use crate::sys::{self, Fork};
 use nix::cmsg_space;
@@ -75,7 +75,7 @@ fn shim(folder: &Path, connection: OwnedFd) -> io::Result<()> {
     drop(complaints);
     let done = sys::ignore_children(false).and_then(|()| setup::run(folder, UnixStream::from(connection)));
     if let Err(error) = &done {
-        eprintln!("coracle shim: {error}");
+        complain(error);
     }
     done
 }

@@ -3,11 +3,11 @@
 
 use super::clients::{Client, Role};
 use super::ending::Phase;
-use super::job::{self, Job, Running};
+use super::job::{self, Exit, Job, Running};
 use super::launch::{self, Launch, Streams};
 use super::log_files::Log;
 use super::process::{Console, Ended, Process};
-use super::terminal;
+use super::{complain, terminal};
 use crate::cgroup::Cgroups;
 use crate::durable::{self, Survives};
 use crate::frame::{Frame, Started};
@@ -45,6 +45,8 @@ pub struct Server {
     pub(super) started: Option<Started>,
     pub(super) stop: Option<super::ending::Stop>,
     pub(super) phase: Phase,
+    /// How the container ended, as long as the disk does not take it.
+    pub(super) unrecorded: Option<Exit>,
     next: u32,
     pub(super) begun: Instant,
 }
@@ -84,6 +86,7 @@ impl Server {
             started: None,
             stop: None,
             phase: Phase::Following,
+            unrecorded: None,
             next: FIRST + 1,
             begun: Instant::now(),
         }
@@ -104,7 +107,7 @@ impl Server {
         // It is there already, but the kernel lets whoever writes there wait for all processors once (some 10 ms), and
         // those who come soon after do not: so it waits beside the launcher's work, and the container does not.
         if let Err(error) = self.cgroups.join(&self.job.shim_cgroup, Pid::this()) {
-            eprintln!("coracle shim: {error}");
+            complain(error);
         }
         while !matches!(self.phase, Phase::Over) {
             self.turn()?;
@@ -340,7 +343,10 @@ impl Server {
     fn now_running(&mut self, pid: i32, warnings: Vec<String>) -> io::Result<()> {
         let at = Timestamp::now();
         let running = Running { pid, started_at: at };
-        durable::write(&self.folder.join(job::RUNNING), &running, Survives::Crash)?;
+        // A full disk must not stop the container; without the record only the time of its start can be lost.
+        if let Err(error) = durable::write(&self.folder.join(job::RUNNING), &running, Survives::Crash) {
+            complain(format_args!("recording the start: {error}"));
+        }
         let started = Started { pid, at, warnings };
         for client in self.clients.values_mut().filter(|client| client.role == Role::Watch) {
             client.send(&Frame::Started(started.clone()));
@@ -361,7 +367,7 @@ impl Server {
                 // Without its terminal the process fails by itself and says why.
                 let taken = terminal::receive_master(&stream).and_then(|master| process.take_terminal(master));
                 if let Err(error) = taken {
-                    eprintln!("coracle shim: {error}");
+                    complain(error);
                 }
                 None
             }
@@ -384,7 +390,7 @@ impl Server {
                 Err(_) if self.log_fails => {}
                 Err(error) => {
                     self.log_fails = true;
-                    eprintln!("coracle shim: writing the log: {error}");
+                    complain(format_args!("writing the log: {error}"));
                 }
             }
             let frame = Frame::Output(stream, bytes);

@@ -143,6 +143,51 @@ pub async fn a_killed_shim_ends_its_container(ground: &Ground) {
     ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
 }
 
+/// Folders stand where the shim writes its records aside, so that it can't, as on a full disk.
+pub async fn an_end_waits_for_a_disk_that_takes_nothing(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let id = ground.runtime.create_container(&sandbox.id, &ground.shell("sleep 0.2; exit 7")).await.expect("made");
+    let folder = ground.dir.join("containers").join(&id.0);
+    for record in ["running.new", "exit.new"] {
+        std::fs::create_dir(folder.join(record)).expect("in the way");
+    }
+    ground.runtime.start_container(&id).await.expect("it starts without a record of it");
+    let container = pid(&ground.runtime.container(&id).await.expect("it runs").state);
+    let deadline = Instant::now() + PATIENCE;
+    // Only the end's record is what it complains of last.
+    while !std::fs::read_to_string(folder.join("shim.log")).is_ok_and(|said| said.contains("recording the end")) {
+        assert!(Instant::now() < deadline, "it complains");
+        tokio::task::yield_now().await;
+    }
+    assert!(!Path::new(&format!("/proc/{container}")).exists(), "it has ended");
+    assert!(!folder.join("exit.json").exists());
+    std::fs::remove_dir(folder.join("exit.new")).expect("out of the way");
+    assert_eq!(exit_code(&ground.ended(&id).await), 7);
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
+/// As above, for the agent's own record of a container whose shim is gone.
+pub async fn a_lost_container_is_known_before_it_is_recorded(ground: &Ground) {
+    let sandbox = ground.sandbox().await;
+    let id = ground.started(&sandbox, &ground.spec(&["sleep", "1000"])).await;
+    let folder = ground.dir.join("containers").join(&id.0);
+    std::fs::create_dir(folder.join("exit.new")).expect("in the way");
+    let shim = parent(pid(&ground.runtime.container(&id).await.expect("it runs").state));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).expect("kill -9");
+    assert_eq!(exit_code(&ground.ended(&id).await), 137);
+    assert!(!folder.join("exit.json").exists());
+    std::fs::remove_dir(folder.join("exit.new")).expect("out of the way");
+    let deadline = Instant::now() + PATIENCE;
+    while !folder.join("exit.json").exists() {
+        assert!(Instant::now() < deadline, "it is recorded in the end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let again = open(&ground.dir, &ground.store, &ground.cgroup);
+    assert_eq!(again.container(&id).await.ok(), ground.runtime.container(&id).await.ok());
+    drop(again);
+    ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
+}
+
 /// A service manager that stops the agent's own cgroup reaches neither containers nor shims.
 pub async fn nothing_lives_in_the_agents_cgroup(ground: &Ground) {
     let mut spec = ground.sandbox_spec("own");
