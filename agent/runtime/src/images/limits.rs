@@ -12,7 +12,7 @@ pub const PATH_BYTES: usize = 4095;
 pub const NAME_BYTES: usize = 255;
 /// Directories above a member.
 pub const PATH_DEPTH: usize = 256;
-/// A PAX or GNU extension header, extended attributes among it.
+/// All PAX and GNU extension headers before one member together, extended attributes among it.
 pub const EXTENSION_BYTES: u64 = 1 << 20;
 /// Pieces of data in a sparse file.
 pub const SPARSE_EXTENTS: usize = 65_536;
@@ -30,5 +30,9 @@ pub const NESTING: usize = 4;
 pub const INDEX_MANIFESTS: usize = 10_000;
 /// A registry must answer a connection and each read within this.
 pub const REGISTRY_SECONDS: u64 = 30;
+/// A manifest must have come as a whole within this, so that a slow one can't go on for ever; a configuration too.
+pub const DOCUMENT_SECONDS: u64 = 60;
+/// And a layer within this.
+pub const LAYER_SECONDS: u64 = 4 * 3600;
 /// Steps of progress that wait to be told.
 pub const REPORTS: usize = 16;

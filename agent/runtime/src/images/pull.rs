@@ -146,17 +146,28 @@ impl<'a> Registry<'a> {
         RuntimeError::Pull { name: self.name.to_string(), why: why.to_string() }
     }
 
+    /// Each read may be in time, and the whole still go on for ever.
+    async fn within<T>(
+        &self,
+        seconds: u64,
+        request: impl Future<Output = Result<T, RuntimeError>>,
+    ) -> Result<T, RuntimeError> {
+        let done = tokio::time::timeout(Duration::from_secs(seconds), request).await;
+        done.unwrap_or_else(|_| Err(self.failed(format!("the registry took longer than {seconds} s"))))
+    }
+
     /// Follows an index to the manifest for this platform; every document is checked against its digest.
     async fn manifest(&self) -> Result<Manifest, RuntimeError> {
         let mut digests = BTreeSet::new();
         let mut wanted: Option<Digest> = self.name.digest.clone();
         for _ in 0..=limits::NESTING {
             let reference = self.reference(wanted.as_ref());
-            let (json, _) = self
-                .client
-                .pull_manifest_raw(&reference, &self.auth, &ACCEPTED)
-                .await
-                .map_err(|e| self.failed(explain(&e)))?;
+            let request = async {
+                let pulled = self.client.pull_manifest_raw(&reference, &self.auth, &ACCEPTED).await;
+                pulled.map_err(|e| self.failed(explain(&e)))
+            };
+            // The client reads whatever it is sent into memory: the time is all that bounds it.
+            let (json, _) = self.within(limits::DOCUMENT_SECONDS, request).await?;
             if json.len() as u64 > limits::DOCUMENT_BYTES {
                 return Err(self.failed("its manifest is too large"));
             }
@@ -176,11 +187,11 @@ impl<'a> Registry<'a> {
 
     async fn document(&self, part: &Part) -> Result<Vec<u8>, RuntimeError> {
         let mut bytes = Vec::new();
-        self.fetch(part, limits::DOCUMENT_BYTES, |piece| {
+        let request = self.fetch(part, limits::DOCUMENT_BYTES, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
-        })
-        .await?;
+        });
+        self.within(limits::DOCUMENT_SECONDS, request).await?;
         match part.digest.as_ref() {
             Some(digest) if Digest::of(&bytes) != *digest => {
                 Err(self.failed("its configuration does not have the digest it should"))
@@ -195,12 +206,12 @@ impl<'a> Registry<'a> {
         let mut file = tempfile::tempfile_in(store.staging()).map_err(io_error(doing()))?;
         let layer = part.digest.as_ref().map(Digest::to_string).unwrap_or_default();
         let mut done = 0;
-        self.fetch(part, limits::LAYER_BYTES, |piece| {
+        let request = self.fetch(part, limits::LAYER_BYTES, |piece| {
             done += piece.len() as u64;
             report(Progress { layer: layer.clone(), step: Step::Downloading, done_bytes: done, total_bytes: None });
             file.write_all(piece).map_err(io_error(doing()))
-        })
-        .await?;
+        });
+        self.within(limits::LAYER_SECONDS, request).await?;
         file.rewind().map_err(io_error(doing()))?;
         Ok(file)
     }
@@ -275,6 +286,15 @@ fn ensure_tls_provider() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_does_not_go_on_for_ever() {
+        let name = ImageName::parse("localhost/app:1").unwrap();
+        let registry = Registry::of(&name, None);
+        let error = registry.within::<()>(0, std::future::pending()).await.unwrap_err().to_string();
+        assert!(error.contains("longer than 0 s"), "{error}");
+        assert_eq!(registry.within(5, async { Ok(3) }).await.unwrap(), 3);
+    }
 
     #[test]
     fn only_this_host_is_spoken_to_in_plain() {
