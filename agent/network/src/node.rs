@@ -16,7 +16,11 @@ pub struct Node {
     links: Links,
     records: Records,
     ledger: Ledger,
+    /// The record on disk is behind the ledger.
+    ledger_unsaved: bool,
+    /// What the kernel holds.
     services: Arc<Services>,
+    services_unsaved: bool,
     table: Table,
     dns: dns::Server,
 }
@@ -50,15 +54,25 @@ impl Node {
         table.apply(services.clone(), ledger.host_ports()).await?;
         table.open_ways().await?;
         let dns = dns::Server::start(&config, gateway, services.clone()).await?;
-        Ok(Self { config, gateway, links, records, ledger, services, table, dns })
+        Ok(Self {
+            config,
+            gateway,
+            links,
+            records,
+            ledger,
+            ledger_unsaved: false,
+            services,
+            services_unsaved: false,
+            table,
+            dns,
+        })
     }
 
     pub async fn attach(&mut self, link: &PodLink) -> Result<Ipv4Addr, NetworkError> {
         let before = self.ledger.get(&link.id).cloned();
         let address = self.ledger.hold(&link.id, &link.host_ports)?;
-        if before.as_ref() != self.ledger.get(&link.id) {
-            self.records.save_ledger(&self.ledger)?;
-        }
+        self.ledger_unsaved |= before.as_ref() != self.ledger.get(&link.id);
+        self.save_ledger()?;
         self.links.ensure_pod(&self.config, self.gateway, &link.netns, address).await?;
         // Also if they did not change: an earlier attempt may have stopped before this point.
         if !link.host_ports.is_empty() || before.is_some_and(|held| !held.host_ports.is_empty()) {
@@ -69,26 +83,31 @@ impl Node {
         Ok(address)
     }
 
+    /// The address is free only once nothing leads to it any more, so whatever fails before is done when asked again.
     pub async fn detach(&mut self, id: &str) -> Result<(), NetworkError> {
-        let Some(holding) = self.ledger.get(id).cloned() else { return Ok(()) };
+        let Some(holding) = self.ledger.get(id).cloned() else { return self.save_ledger() };
         self.links.remove_pod(&self.config, holding.address).await?;
-        self.ledger.release(id);
-        self.records.save_ledger(&self.ledger)?;
-        if holding.host_ports.is_empty() {
-            return Ok(());
+        if !holding.host_ports.is_empty() {
+            let mut others = self.ledger.host_ports();
+            others.retain(|binding| binding.pod != holding.address);
+            self.table.apply(self.services.clone(), others).await?;
+            let stale = conntrack::after_host_ports(holding.address, &holding.host_ports);
+            blocking(move || conntrack::forget(&stale)).await?;
         }
-        self.apply().await?;
-        blocking(move || conntrack::forget(&conntrack::after_host_ports(holding.address, &holding.host_ports))).await
+        self.ledger.release(id);
+        self.ledger_unsaved = true;
+        self.save_ledger()
     }
 
+    /// What is known as told is what the kernel holds: a failed attempt leaves the old services for the next to compare.
     pub async fn set_services(&mut self, services: Services) -> Result<(), NetworkError> {
         validate(&services)?;
-        if *self.services != services {
-            self.records.save_services(&services)?;
-        }
-        let before = std::mem::replace(&mut self.services, Arc::new(services));
+        let services = Arc::new(services);
+        self.table.apply(services.clone(), self.ledger.host_ports()).await?;
+        self.services_unsaved |= *self.services != *services;
+        let before = std::mem::replace(&mut self.services, services);
         self.dns.set_services(self.services.clone());
-        self.apply().await?;
+        self.save_services();
         let stale = conntrack::stale(&before, &self.services);
         blocking(move || conntrack::forget(&stale)).await?;
         self.table.open_ways().await
@@ -100,6 +119,7 @@ impl Node {
 
     /// Puts back what others took away: another program may flush every table, or rewrite its own.
     pub async fn audit(&mut self) -> Result<(), NetworkError> {
+        self.save_services();
         if !self.table.is_there().await? {
             tracing::warn!(node = self.config.id, "the rules are gone: putting them back");
             self.apply().await?;
@@ -111,6 +131,26 @@ impl Node {
         self.dns.stop().await;
         take_down(&self.config.id, &self.links).await?;
         self.records.remove()
+    }
+
+    fn save_ledger(&mut self) -> Result<(), NetworkError> {
+        if self.ledger_unsaved {
+            self.records.save_ledger(&self.ledger)?;
+            self.ledger_unsaved = false;
+        }
+        Ok(())
+    }
+
+    /// A disk that is full must not hold up where packets go: services are told again after a start, the record only
+    /// bridges the time until then.
+    fn save_services(&mut self) {
+        if !self.services_unsaved {
+            return;
+        }
+        match self.records.save_services(&self.services) {
+            Ok(()) => self.services_unsaved = false,
+            Err(error) => tracing::warn!(%error, "the services could not be recorded; trying again later"),
+        }
     }
 
     async fn apply(&mut self) -> Result<(), NetworkError> {

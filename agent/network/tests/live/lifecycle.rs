@@ -96,6 +96,37 @@ fn a_damaged_record_is_an_error_while_pods_run_and_nothing_afterwards() {
     });
 }
 
+/// A directory that is away stands for a disk that is full.
+#[test]
+fn what_could_not_be_recorded_is_recorded_when_asked_again() {
+    on_host(async |host| {
+        let network = host.start().await;
+        let (records, away) = (host.config().state_dir, host.directory().join("away"));
+        let recorded = |name: &str| std::fs::read_to_string(records.join(name)).expect("a record");
+        let namespace = Namespace::new();
+        let port = HostPort { protocol: Protocol::Udp, host_ip: None, host_port: 8000, pod_port: 80 };
+        let link = PodLink { id: "the-pod".into(), netns: namespace.path(), host_ports: vec![port] };
+
+        std::fs::rename(&records, &away).expect("a directory");
+        assert!(matches!(network.attach(&link).await, Err(NetworkError::Io { .. })));
+        std::fs::rename(&away, &records).expect("a directory");
+        network.attach(&link).await.expect("an address");
+        assert!(recorded("network.json").contains("the-pod"));
+
+        std::fs::rename(&records, &away).expect("a directory");
+        assert!(matches!(network.detach("the-pod").await, Err(NetworkError::Io { .. })));
+        std::fs::rename(&away, &records).expect("a directory");
+        network.detach("the-pod").await.expect("it is released");
+        assert!(!recorded("network.json").contains("the-pod"));
+
+        std::fs::rename(&records, &away).expect("a directory");
+        set(&network, [service("web", WEB, &[network.gateway()])]).await;
+        std::fs::rename(&away, &records).expect("a directory");
+        set(&network, [service("web", WEB, &[network.gateway()])]).await;
+        assert!(recorded("services.json").contains("web"));
+    });
+}
+
 #[test]
 fn another_range_waits_until_no_pod_holds_an_address_of_the_old() {
     on_host(async |host| {
