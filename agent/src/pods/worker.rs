@@ -3,6 +3,7 @@
 mod adopt;
 mod observe;
 mod perform;
+mod refresh;
 mod tell;
 
 use super::context::Context;
@@ -20,6 +21,7 @@ pub use adopt::Adopted;
 use coracle_runtime::ContainerId;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use refresh::Refresh;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -76,8 +78,8 @@ pub struct Worker {
     status: PodStatus,
     /// What this node's services were last told of the pod.
     said_unready: bool,
-    /// Volumes of content are behind.
-    stale_volumes: bool,
+    /// Of volumes of content.
+    refresh: Refresh,
 }
 
 impl Worker {
@@ -111,7 +113,7 @@ impl Worker {
             cancel: CancellationToken::new(),
             status,
             said_unready: false,
-            stale_volumes: false,
+            refresh: Refresh::default(),
         };
         worker.adopt(adopted.unwrap_or_default());
         worker
@@ -149,8 +151,7 @@ impl Worker {
     }
 
     async fn wait(&mut self, wake_at: Option<Timestamp>, now: Timestamp) {
-        let token_due = self.tokens.values().map(|t| t.renew_at).min().filter(|_| self.state.ending.is_none());
-        let wake_at = [wake_at, token_due].into_iter().flatten().min();
+        let wake_at = [wake_at, self.refresh_at()].into_iter().flatten().min();
         let sleep = wake_at.map(|at| at.duration_since(now).unsigned_abs().max(Duration::from_millis(1)));
         let timer = async {
             match sleep {
@@ -183,7 +184,7 @@ impl Worker {
         if directive.pod.metadata.labels != self.pod.metadata.labels
             || directive.pod.metadata.annotations != self.pod.metadata.annotations
         {
-            self.stale_volumes = true;
+            self.refresh.mark_stale();
         }
         self.pod = directive.pod;
         let why = match (directive.gone, directive.stop, self.pod.metadata.deletion_timestamp.is_some()) {
@@ -229,7 +230,7 @@ impl Worker {
     }
 
     fn objects_changed(&mut self) {
-        self.stale_volumes = true;
+        self.refresh.mark_stale();
         // What could not be configured may be possible now.
         for container in self.state.containers.values_mut() {
             if container.wait.as_ref().is_some_and(|w| w.reason == "CreateContainerConfigError") {

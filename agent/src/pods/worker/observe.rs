@@ -151,13 +151,16 @@ impl Worker {
         let was_mounted = self.state.volumes.ready().is_some();
         match result {
             Ok(tokens) => {
+                self.refresh.end(None);
                 self.tokens = tokens;
                 self.state.volumes = Setup::Ready(());
             }
             Err(failure) => {
                 self.context.warn(&self.pod, "FailedMount", failure.to_string());
+                let retry_at = after(limits::SETUP_RETRY);
+                self.refresh.end(Some(retry_at));
                 if !was_mounted {
-                    self.state.volumes = Setup::Failed { retry_at: after(limits::SETUP_RETRY) };
+                    self.state.volumes = Setup::Failed { retry_at };
                 }
             }
         }

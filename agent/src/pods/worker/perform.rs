@@ -68,32 +68,24 @@ impl Worker {
     }
 
     fn spawn_volumes(&mut self) {
-        self.stale_volumes = false;
+        self.refresh.begin();
         let (held, tokens) = (self.held.clone(), self.tokens.clone());
         self.ops.spawn(ops::volumes(self.context.clone(), self.pod.clone(), self.ip(), held, tokens));
     }
 
-    /// Volumes of content follow what they are made of, while they are mounted.
-    pub(super) fn refresh_volumes(&mut self, now: Timestamp) {
-        let due = self.tokens.values().any(|t| t.renew_at <= now);
+    /// When volumes of content are to follow what they are made of, as they do while they are mounted.
+    pub(super) fn refresh_at(&self) -> Option<Timestamp> {
         let live = self.state.ending.is_none() && self.state.released == Step::Open && !self.frozen;
-        if !live || self.state.volumes.ready().is_none() || !(self.stale_volumes || due) {
-            return;
+        if !live || self.state.volumes.ready().is_none() || !follows_content(&self.pod) {
+            return None;
         }
-        // Not twice while one is on its way.
-        for token in self.tokens.values_mut().filter(|t| t.renew_at <= now) {
-            token.renew_at = now.saturating_add(crate::limits::TOKEN_RETRY).unwrap_or(Timestamp::MAX);
+        self.refresh.due_at(self.tokens.values().map(|t| t.renew_at).min())
+    }
+
+    pub(super) fn refresh_volumes(&mut self, now: Timestamp) {
+        if self.refresh_at().is_some_and(|at| at <= now) {
+            self.spawn_volumes();
         }
-        if follows_content(&self.pod) {
-            let mut tokens = self.tokens.clone();
-            if due {
-                tokens.values_mut().for_each(|t| t.renew_at = now);
-            }
-            self.stale_volumes = false;
-            let held = self.held.clone();
-            self.ops.spawn(ops::volumes(self.context.clone(), self.pod.clone(), self.ip(), held, tokens));
-        }
-        self.stale_volumes = false;
     }
 
     fn start(&mut self, name: &str, number: u32, stale: Option<ContainerId>, now: Timestamp) {
