@@ -37,8 +37,9 @@ impl CallError {
         matches!(self, Self::Api(e) if e.is_not_found())
     }
 
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api(e) if e.is_conflict())
+    /// Another object has the name: final, unlike a conflict from races that were lost.
+    pub fn is_other_uid(&self) -> bool {
+        matches!(self, Self::Api(e) if e.is_conflict() && e.message.contains("UID in precondition"))
     }
 
     pub fn is_already_exists(&self) -> bool {
@@ -138,5 +139,18 @@ fn request(verb: Verb, resource: &Resource, key: &ObjectKey, subresource: &str, 
         name: key.name.clone(),
         subresource: subresource.to_owned(),
         body: body.map(|b| b.to_string().into_bytes()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_proto::resource::PODS;
+
+    #[test]
+    fn a_lost_race_is_no_other_object() {
+        let why = "Precondition failed: UID in precondition: a, UID in object meta: b";
+        assert!(CallError::Api(ApiError::conflict(&PODS, "p", why)).is_other_uid());
+        assert!(!CallError::Api(ApiError::modified(&PODS, "p")).is_other_uid());
     }
 }

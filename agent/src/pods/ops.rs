@@ -184,7 +184,7 @@ pub async fn delete(context: Arc<Context>, pod: Arc<Pod>, flushed: impl Future<O
     let deleted = context.link.delete_now(&PODS, &key, &text(&metadata.uid)).await;
     Done::Deleted(match deleted {
         // Gone already, or another pod of that name.
-        Err(e) if e.is_not_found() || e.is_conflict() => Ok(()),
+        Err(e) if e.is_not_found() || e.is_other_uid() => Ok(()),
         other => other,
     })
 }

@@ -1,7 +1,7 @@
 //! Sends a pod's status to the API: at once, one patch in flight, the latest only, until it is there.
 
 use crate::limits;
-use crate::link::{CallError, Link};
+use crate::link::Link;
 use coracle_proto::resource::PODS;
 use coracle_proto::{ObjectKey, Tree, meta};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -112,7 +112,7 @@ impl Task {
                     self.done.send_replace(status);
                     return true;
                 }
-                Err(CallError::Api(error)) if error.is_not_found() || error.is_conflict() => {
+                Err(error) if error.is_not_found() || error.is_other_uid() => {
                     tracing::debug!(%error, pod = %self.key, "a status came too late");
                     return false;
                 }
