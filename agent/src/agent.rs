@@ -36,6 +36,8 @@ impl Agent {
         let checkpoint = Checkpoint::open(config.data_dir.join("checkpoint"))?;
         let host = HostFacts::read(&config.data_dir, &config.capacity)?;
         let link = Link::new(&config.server, &config.tls)?;
+        let version = config.runtime.info().await?.version;
+        let runtime_scheme = version.split_once("://").map_or(version.as_str(), |(scheme, _)| scheme).to_owned();
         let mut tasks = JoinSet::new();
 
         let (ready, is_ready) = watch::channel(false);
@@ -58,6 +60,7 @@ impl Agent {
             host,
             paths,
             cgroup: config.cgroup,
+            runtime_scheme,
             runtime: config.runtime,
             network: config.network,
             objects: ObjectCache::new(link.clone(), checkpoint.clone()),
@@ -108,14 +111,13 @@ impl AgentHandle {
         self.checkpoint.flush();
     }
 
-    /// Stops all pods, gracefully within a bound, and then the agent; removes sandboxes, volumes and mounts. What could
-    /// not be removed in time is named in the log and left for the next start.
+    /// Stops all pods, gracefully within a bound, and then the agent; removes sandboxes, volumes and mounts. Pods that
+    /// could not be stopped in time are an error that names them; the next agent on this data has them again.
     pub async fn stop_all(mut self) -> Result<(), AgentError> {
-        if !self.pods.stop_all().await {
-            tracing::warn!("not all pods could be stopped in time");
-        }
+        let stopped = self.pods.stop_all().await;
         self.tasks.shutdown().await;
         self.checkpoint.flush();
+        stopped?;
         let checkpoint = self.data_dir.join("checkpoint");
         self.checkpoint.delete_all().map_err(AgentError::io(format!("removing {}", checkpoint.display())))
     }

@@ -13,6 +13,8 @@ pub enum AgentError {
     Runtime(#[from] coracle_runtime::RuntimeError),
     #[error("the pod network: {0}")]
     Network(#[from] coracle_network::NetworkError),
+    #[error("these pods could not be stopped in time, try again: {}", .0.join(", "))]
+    NotStopped(Vec<String>),
     #[error("the agent has stopped")]
     Stopped,
     #[error("the control plane refused the node: {0}")]

@@ -132,7 +132,7 @@ impl Seen {
         {
             self.known.remove(&oldest);
         }
-        let object = format!("{}.{:016x}", event.name, now.as_nanosecond());
+        let object = object_name(&event.name, now);
         let sent = Timestamp::UNIX_EPOCH;
         self.known.insert(event.clone(), Count { object: object.clone(), times: 1, sent });
         self.order.push_back(event.clone());
@@ -154,6 +154,12 @@ impl Seen {
         self.known.remove(event);
         self.order.retain(|known| known != event);
     }
+}
+
+/// The pod's name and the time; the name is shortened so that both stay within the length names may have.
+fn object_name(pod: &str, now: Timestamp) -> String {
+    let stem = pod.get(..pod.len().min(limits::EVENT_STEM_MAX)).unwrap_or_default().trim_end_matches(['.', '-']);
+    format!("{stem}.{:016x}", now.as_nanosecond())
 }
 
 #[cfg(test)]
@@ -181,6 +187,14 @@ mod tests {
         }
         assert_eq!(seen.count(&event("a"), now).1, 1);
         assert!(seen.order.len() <= limits::EVENTS_REMEMBERED && seen.known.len() == seen.order.len());
+    }
+
+    #[test]
+    fn a_long_name_is_shortened() {
+        let long = format!("{}-{}", "a".repeat(limits::EVENT_STEM_MAX - 1), "b".repeat(20));
+        let name = object_name(&long, Timestamp::MAX);
+        assert!(name.len() <= 253 && name.starts_with(&format!("{}.", "a".repeat(limits::EVENT_STEM_MAX - 1))));
+        assert_eq!(object_name("p", Timestamp::UNIX_EPOCH), "p.0000000000000000");
     }
 
     #[test]

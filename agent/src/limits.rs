@@ -70,6 +70,8 @@ pub const EXEC_OUTPUT_MAX_BYTES: usize = 10 << 10;
 pub const EVENTS_QUEUE: usize = 512;
 /// Kinds of events remembered for counting repeats.
 pub const EVENTS_REMEMBERED: usize = 1024;
+/// So much of a pod's name is in its events' names: 253 characters are allowed, a time follows.
+pub const EVENT_STEM_MAX: usize = 230;
 
 /// A repeated event is sent so often at once, then at most this often.
 pub const EVENTS_BURST: u32 = 10;

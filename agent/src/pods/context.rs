@@ -2,6 +2,7 @@
 
 use super::downward::NodeContext;
 use super::resources;
+use super::status::Place;
 use super::statuses::Statuses;
 use crate::checkpoint::Checkpoint;
 use crate::config::ClusterFacts;
@@ -29,6 +30,8 @@ pub struct Context {
     /// The node's own cgroup.
     pub cgroup: String,
     pub runtime: Arc<dyn Runtime>,
+    /// What `containerID` begins with, e.g. `docker`.
+    pub runtime_scheme: String,
     pub network: Network,
     pub link: Link,
     pub objects: ObjectCache,
@@ -64,6 +67,11 @@ impl Context {
             allocatable_memory_bytes: self.host.memory_bytes,
             allocatable_disk_bytes: self.host.disk_bytes,
         }
+    }
+
+    /// What every status says of where the pod is.
+    pub fn place(&self) -> Place<'_> {
+        Place { node_ip: self.node_ip, runtime_scheme: &self.runtime_scheme }
     }
 
     pub fn normal(&self, pod: &Pod, reason: &'static str, message: impl Into<String>) {

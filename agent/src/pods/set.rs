@@ -21,14 +21,20 @@ use tracing::Instrument;
 #[derive(Clone)]
 pub struct Pods {
     stop: mpsc::Sender<oneshot::Sender<()>>,
+    names: watch::Receiver<Names>,
 }
 
+/// Namespace and name of what is there, by UID.
+type Names = BTreeMap<String, String>;
+
 impl Pods {
-    /// Ends all pods; returns when nothing of them is left, or after a bound.
-    pub async fn stop_all(&self) -> bool {
+    /// Ends all pods; returns when nothing of them is left, or after a bound with the names of those that are.
+    pub async fn stop_all(&self) -> Result<(), AgentError> {
         let (done, stopped) = oneshot::channel();
         let all = async { self.stop.send(done).await.is_ok() && stopped.await.is_ok() };
-        tokio::time::timeout(limits::STOP_ALL_TIMEOUT, all).await.unwrap_or(false)
+        let in_time = tokio::time::timeout(limits::STOP_ALL_TIMEOUT, all).await.unwrap_or(false);
+        let left: Vec<String> = self.names.borrow().values().cloned().collect();
+        if in_time && left.is_empty() { Ok(()) } else { Err(AgentError::NotStopped(left)) }
     }
 }
 
@@ -46,11 +52,13 @@ pub struct PodSet {
     adopted: BTreeMap<String, Adopted>,
     stop: mpsc::Receiver<oneshot::Sender<()>>,
     stopping: Option<oneshot::Sender<()>>,
+    names: watch::Sender<Names>,
 }
 
 impl PodSet {
     pub fn new(context: Arc<Context>) -> (Self, Pods) {
         let (sender, stop) = mpsc::channel(1);
+        let (names, reader) = watch::channel(Names::new());
         let set = Self {
             context,
             workers: HashMap::new(),
@@ -58,8 +66,9 @@ impl PodSet {
             adopted: BTreeMap::new(),
             stop,
             stopping: None,
+            names,
         };
-        (set, Pods { stop: sender })
+        (set, Pods { stop: sender, names: reader })
     }
 
     /// Finds what an earlier agent left and goes on with it, from the checkpoint alone.
@@ -139,6 +148,9 @@ impl PodSet {
             return;
         }
         tracing::info!(pod = pod.metadata.name, namespace = pod.metadata.namespace, uid, "pod bound to this node");
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let name = format!("{}/{}", text(&pod.metadata.namespace), text(&pod.metadata.name));
+        self.names.send_modify(|names| drop(names.insert(uid.clone(), name)));
         let (directives, reader) = watch::channel(Directive { pod, gone, stop: false });
         let signals = Arc::new(Signals::default());
         let adopted = self.adopted.remove(&uid);
@@ -151,6 +163,7 @@ impl PodSet {
         match done {
             Ok(uid) => {
                 self.workers.remove(&uid);
+                self.names.send_modify(|names| drop(names.remove(&uid)));
                 self.context.checkpoint.remove(Kind::PodStatus, uid.clone());
                 self.context.checkpoint.remove(Kind::Pod, uid);
                 self.context.objects.prune();
@@ -166,6 +179,10 @@ impl PodSet {
         }
         // The control plane may never be heard again, so what nobody claimed until now is nobody's.
         self.remove_orphans().await;
+        let orphans = self.adopted.iter().filter_map(|(uid, orphan)| Some((uid, &orphan.sandbox.as_ref()?.pod)));
+        let orphans: Names =
+            orphans.map(|(uid, pod)| (uid.clone(), format!("{}/{}", pod.namespace, pod.name))).collect();
+        self.names.send_modify(|names| names.extend(orphans));
     }
 
     async fn signal(&mut self, event: Result<ContainerEvent, broadcast::error::RecvError>) {

@@ -11,10 +11,17 @@ use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodIP, PodSpec, P
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::Ipv4Addr;
 
+/// Where a pod is.
+pub struct Place<'a> {
+    pub node_ip: Ipv4Addr,
+    /// Of its containers' IDs.
+    pub runtime_scheme: &'a str,
+}
+
 /// `previous` is the status that was last rendered or that the API has: times of transitions carry over from it.
-pub fn render(pod: &Pod, state: &State, node_ip: Ipv4Addr, previous: &PodStatus, now: Timestamp) -> PodStatus {
+pub fn render(pod: &Pod, state: &State, place: &Place<'_>, previous: &PodStatus, now: Timestamp) -> PodStatus {
     let Some(spec) = &pod.spec else { return PodStatus::default() };
-    let seen = containers::Seen { pod, spec, state, now };
+    let seen = containers::Seen { pod, spec, state, scheme: place.runtime_scheme, now };
     let init_statuses: Vec<ContainerStatus> =
         spec.init_containers.iter().flatten().map(|c| seen.status(c, true)).collect();
     let statuses: Vec<ContainerStatus> = spec.containers.iter().map(|c| seen.status(c, false)).collect();
@@ -27,8 +34,8 @@ pub fn render(pod: &Pod, state: &State, node_ip: Ipv4Addr, previous: &PodStatus,
         conditions: Some(conditions),
         container_statuses: Some(statuses),
         init_container_statuses: (!init_statuses.is_empty()).then_some(init_statuses),
-        host_ip: Some(node_ip.to_string()),
-        host_ips: Some(vec![HostIP { ip: node_ip.to_string() }]),
+        host_ip: Some(place.node_ip.to_string()),
+        host_ips: Some(vec![HostIP { ip: place.node_ip.to_string() }]),
         pod_ips: pod_ip.clone().map(|ip| vec![PodIP { ip }]),
         pod_ip,
         qos_class: Some(qos(pod).name().to_owned()),

@@ -16,6 +16,8 @@ pub struct Seen<'a> {
     pub pod: &'a Pod,
     pub spec: &'a PodSpec,
     pub state: &'a State,
+    /// Of the containers' IDs: the runtime's.
+    pub scheme: &'a str,
     pub now: Timestamp,
 }
 
@@ -25,11 +27,11 @@ impl Seen<'_> {
         let known = self.state.container(&container.name).unwrap_or(&empty);
         let last = known.last().filter(|c| !matches!(c.state, runtime::State::Created));
         let waiting = self.waiting(container, init, known);
-        let ended = last.and_then(|c| terminated(c, known));
+        let ended = last.and_then(|c| self.terminated(c, known));
         let (state, last_state) = match (waiting, last) {
             (Some(waiting), _) => (waiting, ended),
             (None, None) => (self.first_wait(), None),
-            (None, Some(last)) => (running(last).or(ended).unwrap_or_else(|| self.first_wait()), before(known)),
+            (None, Some(last)) => (running(last).or(ended).unwrap_or_else(|| self.first_wait()), self.before(known)),
         };
         let regular_init = init && !is_sidecar(container);
         let done = state.terminated.as_ref().is_some_and(|t| t.exit_code == 0);
@@ -37,7 +39,7 @@ impl Seen<'_> {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
             image_id: last.map(|c| c.image_id.clone()).unwrap_or_default(),
-            container_id: last.map(|c| container_id(&c.id)),
+            container_id: last.map(|c| self.container_id(&c.id)),
             restart_count: known.last().map_or(0, |c| i32::try_from(c.attempt).unwrap_or(i32::MAX)),
             ready: if regular_init { done } else { known.is_ready() },
             started: Some(if regular_init { false } else { known.is_started() }),
@@ -89,10 +91,43 @@ impl Seen<'_> {
             ..ApiState::default()
         }
     }
-}
 
-pub fn container_id(id: &runtime::ContainerId) -> String {
-    format!("coracle://{}", id.0)
+    fn container_id(&self, id: &runtime::ContainerId) -> String {
+        format!("{}://{}", self.scheme, id.0)
+    }
+
+    /// The attempt before the last.
+    fn before(&self, known: &ContainerState) -> Option<ApiState> {
+        let at = known.attempts.len().checked_sub(2)?;
+        self.terminated(&known.attempts[at], known)
+    }
+
+    fn terminated(&self, container: &runtime::Container, known: &ContainerState) -> Option<ApiState> {
+        let runtime::State::Exited { started_at, finished_at, exit_code, oom_killed, message, .. } = &container.state
+        else {
+            return None;
+        };
+        let reason = match (started_at, exit_code) {
+            (None, _) => "ContainerCannotRun",
+            _ if *oom_killed => "OOMKilled",
+            (_, 0) => "Completed",
+            _ => "Error",
+        };
+        let words = known.messages.get(&container.id).filter(|m| !m.is_empty()).unwrap_or(message);
+        Some(ApiState {
+            terminated: Some(ContainerStateTerminated {
+                container_id: Some(self.container_id(&container.id)),
+                exit_code: *exit_code,
+                // Upstream leaves it out: the exit code has it.
+                signal: None,
+                reason: Some(reason.to_owned()),
+                message: (!words.is_empty()).then(|| words.clone()),
+                started_at: started_at.map(Time),
+                finished_at: Some(Time(*finished_at)),
+            }),
+            ..ApiState::default()
+        })
+    }
 }
 
 fn waiting(reason: &str, message: String) -> ApiState {
@@ -104,39 +139,6 @@ fn running(container: &runtime::Container) -> Option<ApiState> {
     let runtime::State::Running { started_at, .. } = container.state else { return None };
     Some(ApiState {
         running: Some(ContainerStateRunning { started_at: Some(Time(started_at)) }),
-        ..ApiState::default()
-    })
-}
-
-/// The attempt before the last.
-fn before(known: &ContainerState) -> Option<ApiState> {
-    let at = known.attempts.len().checked_sub(2)?;
-    terminated(&known.attempts[at], known)
-}
-
-fn terminated(container: &runtime::Container, known: &ContainerState) -> Option<ApiState> {
-    let runtime::State::Exited { started_at, finished_at, exit_code, oom_killed, message, .. } = &container.state
-    else {
-        return None;
-    };
-    let reason = match (started_at, exit_code) {
-        (None, _) => "ContainerCannotRun",
-        _ if *oom_killed => "OOMKilled",
-        (_, 0) => "Completed",
-        _ => "Error",
-    };
-    let words = known.messages.get(&container.id).filter(|m| !m.is_empty()).unwrap_or(message);
-    Some(ApiState {
-        terminated: Some(ContainerStateTerminated {
-            container_id: Some(container_id(&container.id)),
-            exit_code: *exit_code,
-            // Upstream leaves it out: the exit code has it.
-            signal: None,
-            reason: Some(reason.to_owned()),
-            message: (!words.is_empty()).then(|| words.clone()),
-            started_at: started_at.map(Time),
-            finished_at: Some(Time(*finished_at)),
-        }),
         ..ApiState::default()
     })
 }

@@ -7,9 +7,13 @@ use crate::pods::state::{Setup, Wait};
 use coracle_runtime::State as RunState;
 use serde_json::{Value, json};
 
+fn node() -> Place<'static> {
+    Place { node_ip: "10.0.0.1".parse().expect("an address"), runtime_scheme: "coracle" }
+}
+
 fn rendered(spec: &Value, state: &State) -> Value {
-    let node = "10.0.0.1".parse().expect("an address");
-    let status = render(&pod(spec.clone()), state, node, &PodStatus::default(), at(12));
+    let node = node();
+    let status = render(&pod(spec.clone()), state, &node, &PodStatus::default(), at(12));
     serde_json::to_value(status).expect("is JSON")
 }
 
@@ -184,8 +188,8 @@ fn readiness_gates_and_others_conditions() {
         let mut conditions = vec![json!({"type": "PodScheduled", "status": "True"})];
         conditions.extend(gate.map(|status| json!({"type": "x.io/ok", "status": status})));
         let previous = serde_json::from_value(json!({"conditions": conditions})).expect("a status");
-        let node = "10.0.0.1".parse().expect("an address");
-        let status = render(&pod(spec.clone()), &state(vec![running("a", 0)]), node, &previous, at(12));
+        let node = node();
+        let status = render(&pod(spec.clone()), &state(vec![running("a", 0)]), &node, &previous, at(12));
         let status = serde_json::to_value(status).expect("is JSON");
         assert_eq!(condition(&status, "PodScheduled")["status"], "True");
         condition(&status, "Ready").clone()
@@ -197,10 +201,10 @@ fn readiness_gates_and_others_conditions() {
 
 #[test]
 fn a_transition_time_stays_while_nothing_changes() {
-    let node = "10.0.0.1".parse().expect("an address");
+    let node = node();
     let (pod, state) = (pod(one()), state(vec![running("a", 0)]));
-    let first = render(&pod, &state, node, &PodStatus::default(), at(12));
-    let second = render(&pod, &state, node, &first, at(99));
+    let first = render(&pod, &state, &node, &PodStatus::default(), at(12));
+    let second = render(&pod, &state, &node, &first, at(99));
     assert_eq!(first, second);
 }
 
@@ -224,6 +228,6 @@ fn an_address_that_was_is_still_shown() {
     let mut gone = state(vec![exited("a", 0, 0)]);
     gone.sandbox = Setup::Absent;
     let previous = PodStatus { pod_ip: Some("10.1.0.9".into()), ..PodStatus::default() };
-    let status = render(&pod(one()), &gone, "10.0.0.1".parse().expect("an address"), &previous, at(12));
+    let status = render(&pod(one()), &gone, &node(), &previous, at(12));
     assert_eq!(status.pod_ip.as_deref(), Some("10.1.0.9"));
 }

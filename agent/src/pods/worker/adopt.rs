@@ -7,7 +7,7 @@ use crate::pods::ops;
 use crate::pods::state::{ContainerState, Live, SandboxFacts, Setup};
 use coracle_runtime::{Container, Sandbox, State as RunState};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as ApiContainer, PodStatus};
+use k8s_openapi::api::core::v1::{Container as ApiContainer, ContainerStatus, PodStatus};
 
 /// What the runtime had of a pod when the agent started.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +50,9 @@ fn resume(spec: Option<&ApiContainer>, container: &mut ContainerState, status: &
         return;
     }
     let told = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    let id = format!("coracle://{}", last.id.0);
-    let told = told.into_iter().find(|s| s.name == last.name && s.container_id.as_deref() == Some(id.as_str()));
+    // Behind the runtime's scheme.
+    let id = |told: &ContainerStatus| Some(told.container_id.as_ref()?.split_once("://")?.1.to_owned());
+    let told = told.into_iter().find(|s| s.name == last.name && id(s).as_ref() == Some(&last.id.0));
     container.live = Live {
         id: Some(last.id),
         hooked: true,
@@ -91,7 +92,7 @@ mod tests {
         let probe = json!({"exec": {"command": ["true"]}});
         let spec = json!({"name": "web", "startupProbe": probe, "readinessProbe": probe});
         let spec: ApiContainer = serde_json::from_value(spec).expect("a container");
-        for (id, ready) in [("coracle://c1", true), ("coracle://c0", false)] {
+        for (id, ready) in [("coracle://c1", true), ("docker://c1", true), ("coracle://c0", false)] {
             let mut known = ContainerState::default();
             known.observe(container.clone());
             resume(Some(&spec), &mut known, &told(id));

@@ -15,7 +15,7 @@ impl Worker {
             return;
         }
         let previous = self.previous();
-        let next = status::render(&self.pod, &self.state, self.context.node_ip, &previous, now);
+        let next = status::render(&self.pod, &self.state, &self.context.place(), &previous, now);
         self.tell_services(is_ready(&next)).await;
         self.tell_backoffs(&next);
         self.reporter.set(&next);
