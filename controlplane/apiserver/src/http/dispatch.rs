@@ -4,7 +4,7 @@ use super::negotiate::{As, Format, JSON, negotiate};
 use super::query::Query;
 use super::respond::{self, Body};
 use super::route::{Route, Target, route};
-use super::server::Server;
+use super::server::{GrpcService, Server};
 use super::{authenticate, discovery, error, health, openapi, read, version, watching, write};
 use crate::auth::{Attributes, Decision};
 use crate::catalog;
@@ -16,6 +16,7 @@ use coracle_proto::{ApiError, ObjectKey};
 use futures::FutureExt;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -54,15 +55,12 @@ pub async fn handle(
 async fn answer(
     server: &Arc<Server>,
     certificate: Option<&UserInfo>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let user = authenticate::authenticate(&server.registry, certificate, request.headers())?;
-    if let Some(grpc) = server.grpc.as_ref().filter(|_| is_grpc(&request)) {
-        request.extensions_mut().insert(user);
-        return match tower::ServiceExt::oneshot(grpc.clone(), request).await {
-            Ok(response) => Ok(response),
-            Err(never) => match never {},
-        };
+    if let Some(service) = server.grpc.as_ref().filter(|_| is_grpc(&request)) {
+        let place = server.long.clone().try_acquire_owned().map_err(|_| busy())?;
+        return grpc(service.clone(), user, request, place).await;
     }
     let path = request.uri().path().to_owned();
     let route = route(&path).ok_or_else(discovery::not_found)?;
@@ -104,6 +102,32 @@ async fn answer(
 fn is_grpc<B>(request: &Request<B>) -> bool {
     let value = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     value.is_some_and(|v| v.starts_with("application/grpc"))
+}
+
+/// The link of the nodes: for nobody else. The answer holds its place until its stream ends.
+async fn grpc(
+    service: GrpcService,
+    user: UserInfo,
+    mut request: Request<Incoming>,
+    place: tokio::sync::OwnedSemaphorePermit,
+) -> Result<Response<Body>, ApiError> {
+    if user.node_name().is_none() {
+        let path = request.uri().path();
+        let why = format!("forbidden: User {:?} cannot call {path:?}: only nodes may", user.name);
+        return Err(ApiError::new(Reason::Forbidden, why));
+    }
+    request.extensions_mut().insert(user);
+    let response = match tower::ServiceExt::oneshot(service, request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    Ok(response.map(|body| {
+        body.map_frame(move |frame| {
+            let _open = &place;
+            frame
+        })
+        .boxed_unsync()
+    }))
 }
 
 /// Requests that last as long as the client likes.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use coracle_apiserver::auth::TokenSigner;
 use coracle_apiserver::node_streams::{NoNodes, NodeStreams};
 use coracle_apiserver::{
-    NODE_PORTS, Registry, RegistryConfig, STAMP, Server, ServerOptions, UserInfo, bootstrap, tls_config,
+    GrpcService, NODE_PORTS, Registry, RegistryConfig, STAMP, Server, ServerOptions, UserInfo, bootstrap, tls_config,
 };
 use coracle_client::ResourceApi;
 use coracle_proto::resource::{PODS, SERVICE_ACCOUNTS};
@@ -120,10 +120,14 @@ impl Cluster {
     }
 
     pub async fn over(registry: Arc<Registry>) -> Self {
+        Self::with_grpc(registry, None).await
+    }
+
+    pub async fn with_grpc(registry: Arc<Registry>, grpc: Option<GrpcService>) -> Self {
         let authority = new_authority();
         let (cert, key) = issue(&authority, "kube-apiserver", &[]);
         let tls = tls_config(&cert, &key, &authority.pem()).expect("a TLS configuration");
-        let server = Server::new(registry.clone(), ServerOptions { tls, grpc: None });
+        let server = Server::new(registry.clone(), ServerOptions { tls, grpc });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         server.listen(listener);
