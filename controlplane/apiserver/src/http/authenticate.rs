@@ -33,16 +33,31 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
+/// Whom the headers name, and the groups. What cannot be honoured is refused: the caller's own identity would be more.
+fn wanted(headers: &HeaderMap) -> Result<Option<(&str, Vec<&str>)>, ApiError> {
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    for (header, value) in headers.iter().filter(|(header, _)| header.as_str().starts_with("impersonate-")) {
+        let list = match header.as_str() {
+            "impersonate-user" => &mut users,
+            "impersonate-group" => &mut groups,
+            other => return Err(ApiError::bad_request(format!("impersonation by {other} is not supported"))),
+        };
+        match value.to_str() {
+            Ok(text) if !text.is_empty() => list.push(text),
+            _ => return Err(ApiError::bad_request(format!("{header} is empty or no text"))),
+        }
+    }
+    match users.as_slice() {
+        [] if groups.is_empty() => Ok(None),
+        [] => Err(ApiError::bad_request("requested impersonation without impersonating a user")),
+        [user] => Ok(Some((user, groups))),
+        _ => Err(ApiError::bad_request("requested impersonation of more than one user")),
+    }
+}
+
 /// `kubectl --as`: for those who may do everything anyway.
 fn impersonate(user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, ApiError> {
-    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(text).collect();
-    let Some(name) = headers.get("impersonate-user").and_then(text) else {
-        if !groups.is_empty() || headers.contains_key("impersonate-uid") {
-            return Err(ApiError::bad_request("requested impersonation without impersonating a user"));
-        }
-        return Ok(user);
-    };
+    let Some((name, groups)) = wanted(headers)? else { return Ok(user) };
     if !user.in_group(MASTERS) {
         let why = format!(
             "users {name:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
@@ -50,7 +65,7 @@ fn impersonate(user: UserInfo, headers: &HeaderMap) -> Result<UserInfo, ApiError
         );
         return Err(ApiError::new(Reason::Forbidden, why));
     }
-    let groups: Vec<&str> = groups.iter().map(String::as_str).filter(|g| *g != AUTHENTICATED).collect();
+    let groups: Vec<&str> = groups.into_iter().filter(|g| *g != AUTHENTICATED).collect();
     if name == crate::user::ANONYMOUS {
         return Ok(UserInfo::anonymous());
     }
