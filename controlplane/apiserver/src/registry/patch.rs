@@ -3,11 +3,13 @@
 use super::replace::Part;
 use super::{Call, Registry};
 use crate::codec;
+use crate::limits::MAX_BODY;
 use coracle_client::Patch;
 use coracle_proto::field::FieldError;
 use coracle_proto::schema::decode::FieldValidation;
 use coracle_proto::status::{Cause, Details, Reason};
 use coracle_proto::{ApiError, Object, Tree, meta};
+use json_patch::PatchOperation;
 use std::sync::Mutex;
 
 /// The most operations of one JSON patch; upstream's limit.
@@ -80,6 +82,7 @@ pub(super) fn apply(kind: &str, call: &Call<'_>, old: &Tree, patch: &Patch) -> R
     }
 }
 
+/// One by one, since each copy may double the document: what all of them add is bounded as a body is.
 fn apply_json(kind: &str, call: &Call<'_>, old: &Tree, operations: &Tree) -> Result<Tree, ApiError> {
     let count = operations.as_array().map_or(0, Vec::len);
     if count > MAX_OPERATIONS {
@@ -89,7 +92,20 @@ fn apply_json(kind: &str, call: &Call<'_>, old: &Tree, operations: &Tree) -> Res
     let parsed: json_patch::Patch = serde_json::from_value(operations.clone())
         .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
     let mut new = old.clone();
-    json_patch::patch(&mut new, &parsed).map_err(|e| refused(kind, call, &e.to_string()))?;
+    let mut copied = 0;
+    for (index, operation) in parsed.iter().enumerate() {
+        if let PatchOperation::Copy(copy) = operation {
+            copied += new.pointer(copy.from.as_str()).map_or(0, |source| source.to_string().len());
+            if copied > MAX_BODY {
+                let why = format!("the copies of a JSON patch may add {MAX_BODY} bytes at most");
+                return Err(ApiError::new(Reason::RequestEntityTooLarge, why));
+            }
+        }
+        json_patch::patch_unsafe(&mut new, std::slice::from_ref(operation)).map_err(|mut error| {
+            error.operation = index;
+            refused(kind, call, &error.to_string())
+        })?;
+    }
     Ok(new)
 }
 
