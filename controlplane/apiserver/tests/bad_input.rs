@@ -159,6 +159,49 @@ async fn a_truncated_request() {
 }
 
 #[tokio::test]
+async fn a_body_nobody_may_send_is_not_waited_for() {
+    let cluster = Cluster::start().await;
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let one = "/api/v1/namespaces/default/configmaps/a";
+    for (method, path) in [
+        ("POST", CONFIG_MAPS),
+        ("PUT", one),
+        ("PATCH", one),
+        ("DELETE", one),
+        ("DELETE", CONFIG_MAPS),
+        ("POST", reviews),
+    ] {
+        let mut stream = cluster.connect(None).await;
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        let answered = tokio::time::timeout(std::time::Duration::from_secs(10), stream.read_exact(&mut start)).await;
+        answered.unwrap_or_else(|_| panic!("{method} {path} waits for the body")).expect("an answer");
+        assert_eq!(&start, b"HTTP/1.1 403", "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn copies_that_double_the_object() {
+    let cluster = Cluster::start().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    cluster.post(CONFIG_MAPS, &json!({"metadata": {"name": "a"}, "data": {"k": "v".repeat(1000)}})).await;
+    let patch = |count: usize| {
+        let copies = (0..count).map(|i| json!({"op": "copy", "from": "/data", "path": format!("/data/c{i}")}));
+        Value::from(copies.collect::<Vec<_>>()).to_string()
+    };
+    let kind = [("content-type", "application/json-patch+json")];
+    let answer = cluster.ask(Method::PATCH, &path, &kind, patch(16)).await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    let small = r#"[{"op":"copy","from":"/data/k","path":"/data/l"},{"op":"copy","from":"/data/no","path":"/data/m"}]"#;
+    let answer = cluster.ask(Method::PATCH, &path, &kind, small).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("operation '/1' failed"), "{}", answer.text());
+    let fits = r#"[{"op":"copy","from":"/data/k","path":"/data/l"}]"#;
+    assert_eq!(cluster.ask(Method::PATCH, &path, &kind, fits).await.status, 200);
+}
+
+#[tokio::test]
 async fn wrong_tokens_and_nobody() {
     let cluster = Cluster::start().await;
     for token in ["Bearer nonsense", "Bearer ", "Basic YTpi", "Bearer a.b.c"] {

@@ -1,4 +1,5 @@
-//! POST, PUT, PATCH, DELETE.
+//! POST, PUT, PATCH, DELETE. Who may not write is told so before the body is read: it could be slow and hold a place.
+//! The registry decides again on what it knows then.
 
 use super::body::{self, Expected};
 use super::dispatch::Asked;
@@ -27,6 +28,7 @@ fn expected<'a>(call: &'a Call<'_>) -> Result<Expected<'a>, ApiError> {
 
 pub async fn create(asked: &Asked, call: Call<'_>, incoming: Incoming) -> Result<Response<Body>, ApiError> {
     let call = &call;
+    asked.registry.authorise(call, "create")?;
     let bytes = body::read(&asked.headers, incoming).await?;
     let decoded = body::decode(&asked.headers, &bytes, &expected(call)?, asked.query.validation()?)?;
     let object = asked.registry.create(call, decoded.tree).await?;
@@ -36,6 +38,7 @@ pub async fn create(asked: &Asked, call: Call<'_>, incoming: Incoming) -> Result
 }
 
 pub async fn update(asked: &Asked, call: &Call<'_>, incoming: Incoming) -> Result<Response<Body>, ApiError> {
+    asked.registry.authorise(call, "update")?;
     let bytes = body::read(&asked.headers, incoming).await?;
     let decoded = body::decode(&asked.headers, &bytes, &expected(call)?, asked.query.validation()?)?;
     let outcome = asked.registry.update(call, decoded.tree).await?;
@@ -46,6 +49,7 @@ pub async fn update(asked: &Asked, call: &Call<'_>, incoming: Incoming) -> Resul
 }
 
 pub async fn patch(asked: &Asked, call: &Call<'_>, incoming: Incoming) -> Result<Response<Body>, ApiError> {
+    asked.registry.authorise(call, "patch")?;
     let bytes = body::read(&asked.headers, incoming).await?;
     let patch = body::patch(&asked.headers, &bytes)?;
     let (object, warnings) = asked.registry.patch_checked(call, &patch, asked.query.validation()?).await?;
@@ -70,6 +74,7 @@ pub async fn review(asked: &Asked, review: &'static Review, incoming: Incoming) 
     if asked.method != http::Method::POST {
         return Err(super::dispatch::method_not_allowed());
     }
+    asked.registry.authorise_review(&asked.user, review)?;
     let resource = &review.resource;
     let bytes = body::read(&asked.headers, incoming).await?;
     let expected = Expected::of(&resource.group, &resource.version, &resource.kind)?;
@@ -79,6 +84,7 @@ pub async fn review(asked: &Asked, review: &'static Review, incoming: Incoming) 
 }
 
 pub async fn delete(asked: &Asked, call: &Call<'_>, incoming: Incoming) -> Result<Response<Body>, ApiError> {
+    asked.registry.authorise(call, "delete")?;
     let bytes = body::read(&asked.headers, incoming).await?;
     let options = body::delete_options(&asked.headers, &bytes, &asked.query)?;
     let Deleted { object, gone } = asked.registry.delete(call, &options).await?;
@@ -102,6 +108,7 @@ pub async fn delete_collection(asked: &Asked, call: &Call<'_>, incoming: Incomin
         // Upstream has no path for all namespaces at once.
         return Err(ApiError::new(Reason::MethodNotAllowed, super::dispatch::method_not_allowed().message));
     }
+    asked.registry.authorise(call, "deletecollection")?;
     let bytes = body::read(&asked.headers, incoming).await?;
     let options = body::delete_options(&asked.headers, &bytes, &asked.query)?;
     let list = read::selection(&asked.query)?;
