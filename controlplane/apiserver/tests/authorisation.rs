@@ -9,6 +9,7 @@ use coracle_proto::selector::FieldSelector;
 use coracle_proto::status::Reason;
 use coracle_proto::{ApiError, ListOptions, ObjectKey};
 use http::Method;
+use http_body_util::BodyExt;
 use serde_json::json;
 use support::{Cluster, admin, bound_pod, pod, registry, request};
 
@@ -81,6 +82,93 @@ async fn a_node_writes_about_itself_only() {
     n1.update(&LEASES, &ObjectKey::new("kube-node-lease", "n1"), "", renewed).await.expect("renewed");
     let event = json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default"}});
     n1.create(&EVENTS, &key(""), "", event).await.expect("events");
+}
+
+#[tokio::test]
+async fn a_slash_in_a_name_reaches_no_other_object() {
+    let registry = registry().await;
+    bound_pod(&registry, "elsewhere", "n2").await;
+    for user in [UserInfo::node("n1"), UserInfo::new("admin", &["system:masters"])] {
+        let api = registry.client(user);
+        for (namespace, name) in [("", "default/elsewhere"), ("", "elsewhere"), ("default", "."), ("..", "a")] {
+            let key = ObjectKey::new(namespace, name);
+            let eviction = api.create(&PODS, &key, "eviction", json!({})).await.map(drop);
+            let deleted = api.delete(&PODS, &key, &DeleteOptions::default()).await.map(drop);
+            for result in [api.get(&PODS, &key).await.map(drop), eviction, deleted] {
+                assert_eq!(result.expect_err("refused").reason, Reason::BadRequest, "{key:?}");
+            }
+        }
+    }
+    assert!(admin(&registry).get(&PODS, &key("elsewhere")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_node_sets_no_labels_that_others_go_by() {
+    let registry = registry().await;
+    bound_pod(&registry, "a", "n1").await;
+    let n1 = registry.client(UserInfo::node("n1"));
+    let labelled = |label: &str| json!({"metadata": {"labels": {label: "x"}}});
+    let error = n1.patch(&PODS, &key("a"), "status", Patch::Merge(labelled("app"))).await.expect_err("refused");
+    assert!(error.message.ends_with("cannot update labels through pod status"), "{}", error.message);
+    n1.create(&NODES, &ObjectKey::default(), "", json!({"metadata": {"name": "n1"}})).await.expect("itself");
+    for (label, allowed) in [
+        ("example.com/a", true),
+        ("plain", true),
+        ("kubernetes.io/hostname", true),
+        ("topology.kubernetes.io/zone", true),
+        ("node.kubernetes.io/instance-type", true),
+        ("a.kubelet.kubernetes.io/b", true),
+        ("notkubernetes.io/a", true),
+        ("node-role.kubernetes.io/control-plane", false),
+        ("node-restriction.kubernetes.io/a", false),
+        ("kubernetes.io/other", false),
+        ("topology.kubernetes.io/rack", false),
+        ("a.k8s.io/b", false),
+    ] {
+        let result = n1.patch(&NODES, &ObjectKey::cluster("n1"), "", Patch::Merge(labelled(label))).await;
+        assert_eq!(result.is_ok(), allowed, "{label}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn impersonation_that_cannot_be_honoured_is_refused() {
+    let cluster = Cluster::start().await;
+    let user = ("impersonate-user", "bob");
+    let table: [(&[(&str, &str)], u16); 8] = [
+        (&[user], 403),
+        (&[("impersonate-user", "root"), ("impersonate-group", "system:masters")], 200),
+        (&[("impersonate-user", "")], 400),
+        (&[("impersonate-user", "b\u{f6}b")], 400),
+        (&[user, ("impersonate-user", "root")], 400),
+        (&[user, ("impersonate-extra-scopes", "view")], 400),
+        (&[user, ("impersonate-uid", "1")], 400),
+        (&[("impersonate-group", "dev")], 400),
+    ];
+    for (headers, status) in table {
+        let answer = cluster.ask(Method::GET, "/api/v1/nodes", headers, "").await;
+        assert_eq!(answer.status.as_u16(), status, "{headers:?}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn only_nodes_reach_the_node_link() {
+    let echo = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
+        let body = http_body_util::Full::new(bytes::Bytes::from("linked")).map_err(|never| match never {});
+        Ok::<_, std::convert::Infallible>(http::Response::new(body.boxed_unsync()))
+    });
+    let cluster = Cluster::with_grpc(registry().await, Some(tower::util::BoxCloneSyncService::new(echo))).await;
+    let call = || request(Method::POST, "/coracle.NodeLink/Call", &[("content-type", "application/grpc")], "");
+    let table: [(Option<(&str, &[&str])>, u16); 4] = [
+        (None, 403),
+        (Some(("bob", &[])), 403),
+        (Some(("system:node:n1", &[])), 403),
+        (Some(("system:node:n1", &["system:nodes"])), 200),
+    ];
+    for (user, status) in table {
+        let answer = cluster.send(user, call()).await;
+        assert_eq!(answer.status.as_u16(), status, "{user:?}: {}", answer.text());
+        assert_eq!(answer.text() == "linked", status == 200);
+    }
 }
 
 #[tokio::test]

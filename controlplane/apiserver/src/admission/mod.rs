@@ -34,9 +34,9 @@ impl Registry {
         node_restriction::token(call, bound)
     }
 
-    pub(crate) fn admit_delete(&self, call: &Call<'_>) -> Result<(), ApiError> {
+    pub(crate) fn admit_delete(&self, call: &Call<'_>, object: &Tree) -> Result<(), ApiError> {
         namespace::may_go(call)?;
-        node_restriction::delete(call)
+        node_restriction::delete(call, object)
     }
 
     /// The fixed defaults of the schema, then those that depend on other fields.

@@ -24,7 +24,7 @@ pub fn create(call: &Call<'_>, new: &Tree) -> Result<(), ApiError> {
 pub fn update(call: &Call<'_>, new: &Tree, old: &Tree) -> Result<(), ApiError> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
     match call.kind.facts().storage {
-        "pods" => own_pod(call, node, old),
+        "pods" => own_pod(call, node, new, old),
         "nodes" => {
             if new["spec"]["taints"] != old["spec"]["taints"] && call.subresource.is_empty() {
                 let why = format!("node {node:?} is not allowed to modify taints");
@@ -36,34 +36,61 @@ pub fn update(call: &Call<'_>, new: &Tree, old: &Tree) -> Result<(), ApiError> {
     }
 }
 
-/// Whose pod it is has been looked at by the node authoriser.
-pub fn delete(call: &Call<'_>) -> Result<(), ApiError> {
+/// The node authoriser has looked at the pod this server knew of; this is the one that is deleted.
+pub fn delete(call: &Call<'_>, object: &Tree) -> Result<(), ApiError> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
-    if call.kind.facts().storage == "nodes" {
-        let why = format!("node {node:?} is not allowed to delete nodes");
-        return Err(ApiError::forbidden(call.resource(), &call.key.name, why));
-    }
-    Ok(())
+    let why = match call.kind.facts().storage {
+        "nodes" => format!("node {node:?} is not allowed to delete nodes"),
+        "pods" if text(&object["spec"], "nodeName") != node => {
+            format!("node {node:?} can only delete pods with spec.nodeName set to itself")
+        }
+        _ => return Ok(()),
+    };
+    Err(ApiError::forbidden(call.resource(), &call.key.name, why))
 }
 
-fn own_pod(call: &Call<'_>, node: &str, pod: &Tree) -> Result<(), ApiError> {
-    let bound = text(&pod["spec"], "nodeName");
-    if bound == node {
+/// Labels decide which Services send traffic to a pod: they are not the node's to set.
+fn own_pod(call: &Call<'_>, node: &str, new: &Tree, old: &Tree) -> Result<(), ApiError> {
+    let why = if text(&old["spec"], "nodeName") != node {
+        format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself")
+    } else if meta::labels(new) != meta::labels(old) {
+        format!("node {node:?} cannot update labels through pod status")
+    } else {
         return Ok(());
-    }
-    let why = format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself");
-    Err(ApiError::forbidden(call.resource(), &ObjectKey::of(pod).name, why))
+    };
+    Err(ApiError::forbidden(call.resource(), &ObjectKey::of(old).name, why))
+}
+
+/// What a kubelet may say of its own node in the domains of Kubernetes, beside [`KUBELET_DOMAINS`].
+const KUBELET_LABELS: [&str; 10] = [
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/instance-type",
+];
+const KUBELET_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
+
+fn is_within(domain: &str, parent: &str) -> bool {
+    domain.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Whether a node may not set this label, not even on itself. Pure.
+fn is_restricted(key: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else { return false };
+    let kubernetes = ["kubernetes.io", "k8s.io"].iter().any(|parent| is_within(domain, parent));
+    kubernetes && !KUBELET_LABELS.contains(&key) && !KUBELET_DOMAINS.iter().any(|parent| is_within(domain, parent))
 }
 
 /// Labels that mark who a node is for are not the node's to set.
 fn restricted_labels(call: &Call<'_>, node: &str, new: &Tree, old: &Tree) -> Result<(), ApiError> {
     let (now, before) = (meta::labels(new), meta::labels(old));
-    let restricted = |key: &str| {
-        key.split_once('/').is_some_and(|(domain, _)| {
-            domain == "node-restriction.kubernetes.io" || domain.ends_with(".node-restriction.kubernetes.io")
-        })
-    };
-    let changed = now.keys().chain(before.keys()).find(|key| restricted(key) && now.get(*key) != before.get(*key));
+    let changed = now.keys().chain(before.keys()).find(|key| is_restricted(key) && now.get(*key) != before.get(*key));
     match changed {
         Some(key) => {
             let why = format!("is not allowed to modify labels: {key}");

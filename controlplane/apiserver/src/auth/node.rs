@@ -2,8 +2,10 @@
 
 use super::{Attributes, Decision};
 use crate::admission::references;
+use crate::registry::keys;
+use crate::resources::pod::Pods;
 use crate::validate::text;
-use coracle_proto::Tree;
+use coracle_proto::{ObjectKey, Tree};
 use coracle_store::View;
 
 const READ: [&str; 3] = ["get", "list", "watch"];
@@ -51,8 +53,8 @@ fn pods(node: &str, asked: &Attributes<'_>, view: &dyn View) -> Decision {
 }
 
 fn pod_on(node: &str, asked: &Attributes<'_>, view: &dyn View) -> bool {
-    let key = format!("pods/{}/{}", asked.namespace, asked.name);
-    match view.get(&key) {
+    let key = ObjectKey::new(asked.namespace, asked.name);
+    match view.get(&keys::object(&Pods, &key)) {
         Some(entry) => parse(&entry.value).is_some_and(|pod| text(&pod["spec"], "nodeName") == node),
         // What is gone may be asked for: the answer is that it is gone.
         None => true,

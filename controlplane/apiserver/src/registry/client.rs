@@ -32,6 +32,7 @@ impl Registry {
 impl Client {
     fn call<'a>(&'a self, resource: &Resource, key: &ObjectKey, subresource: &'a str) -> Result<Call<'a>, ApiError> {
         let kind = catalog::of(resource).ok_or_else(|| unknown(resource))?;
+        check_key(kind.facts().resource.namespaced, key)?;
         Ok(Call { term: self.term, ..Call::new(&self.user, kind, key.clone()).with_subresource(subresource) })
     }
 
@@ -42,6 +43,19 @@ impl Client {
         }
         Ok(codec::check(call.resource(), body, FieldValidation::Ignore)?.tree)
     }
+}
+
+/// Over HTTP the path has parted names already. Here they come as they are, and a slash would make another object's key.
+fn check_key(namespaced: bool, key: &ObjectKey) -> Result<(), ApiError> {
+    for part in [&key.namespace, &key.name] {
+        if part.contains(['/', '%']) || part == "." || part == ".." {
+            return Err(ApiError::bad_request(format!("{part:?} cannot be a name or a namespace")));
+        }
+    }
+    if namespaced && key.namespace.is_empty() && !key.name.is_empty() {
+        return Err(ApiError::bad_request("an empty namespace may not be set when a resource name is provided"));
+    }
+    Ok(())
 }
 
 fn unknown(resource: &Resource) -> ApiError {

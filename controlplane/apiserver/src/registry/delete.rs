@@ -33,12 +33,12 @@ impl Registry {
         call: &Call<'_>,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.admit_delete(call)?;
         let key = keys::object(call.kind, &call.key);
         for _ in 0..MAX_CONFLICT_RETRIES {
             let view = self.view(ReadAt::Latest).await?;
             let entry = view.get(&key).ok_or_else(|| call.not_found())?;
             let object = parse(&entry)?;
+            self.admit_delete(call, &object)?;
             check_preconditions(call, options, &object, &entry)?;
             if let Some(deleted) = self.try_delete(call, options, entry, &object).await? {
                 return Ok(deleted);

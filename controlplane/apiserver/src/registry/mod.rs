@@ -13,7 +13,7 @@ mod errors;
 mod eviction;
 mod finalize;
 mod get;
-mod keys;
+pub(crate) mod keys;
 pub mod list;
 mod patch;
 mod replace;
