@@ -63,6 +63,7 @@ suite! {
         an_agent_killed_at_any_moment_leaves_nothing_unknown,
         a_killed_shim_ends_its_container,
         an_end_waits_for_a_disk_that_takes_nothing,
+        a_shim_whose_complaint_finds_no_room_does_not_panic,
         a_lost_container_is_known_before_it_is_recorded,
         a_killed_nursery_is_replaced,
         nothing_lives_in_the_agents_cgroup,

@@ -166,6 +166,13 @@ pub async fn an_end_waits_for_a_disk_that_takes_nothing(ground: &Ground) {
     ground.runtime.remove_sandbox(&sandbox.id).await.expect("the sandbox goes");
 }
 
+/// Its complaints go to a file, on the disk that is full.
+pub async fn a_shim_whose_complaint_finds_no_room_does_not_panic(_: &Ground) {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let status = Command::new(SHIM).args(["shim", "nonsense"]).stderr(full).status().expect("it runs");
+    assert_eq!(status.code(), Some(1), "a panic would be 101");
+}
+
 /// As above, for the agent's own record of a container whose shim is gone.
 pub async fn a_lost_container_is_known_before_it_is_recorded(ground: &Ground) {
     let sandbox = ground.sandbox().await;
