@@ -158,7 +158,8 @@ async fn only_nodes_reach_the_node_link() {
     });
     let cluster = Cluster::with_grpc(registry().await, Some(tower::util::BoxCloneSyncService::new(echo))).await;
     let call = || request(Method::POST, "/coracle.NodeLink/Call", &[("content-type", "application/grpc")], "");
-    let table: [(Option<(&str, &[&str])>, u16); 4] = [
+    type User = Option<(&'static str, &'static [&'static str])>;
+    let table: [(User, u16); 4] = [
         (None, 403),
         (Some(("bob", &[])), 403),
         (Some(("system:node:n1", &[])), 403),
