@@ -34,7 +34,13 @@ impl Pods {
         let all = async { self.stop.send(done).await.is_ok() && stopped.await.is_ok() };
         let in_time = tokio::time::timeout(limits::STOP_ALL_TIMEOUT, all).await.unwrap_or(false);
         let left: Vec<String> = self.names.borrow().values().cloned().collect();
-        if in_time && left.is_empty() { Ok(()) } else { Err(AgentError::NotStopped(left)) }
+        if !in_time {
+            return Err(AgentError::NotStopped(left));
+        }
+        if !left.is_empty() {
+            tracing::warn!(?left, "pods have ended, but not all that was theirs could be removed");
+        }
+        Ok(())
     }
 }
 
