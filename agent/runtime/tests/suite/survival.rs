@@ -103,9 +103,17 @@ pub async fn an_agent_killed_at_any_moment_leaves_nothing_unknown(ground: &Groun
         killed(child);
         let runtime = open(&ground.dir, &ground.store, &ground.cgroup);
         for container in runtime.containers().await.expect("a list") {
-            if let State::Running { pid, .. } = container.state {
-                assert!(Path::new(&format!("/proc/{pid}")).exists(), "after {moment:?}: {container:?}");
-            }
+            // One that has just ended may be told to run for a moment longer, but not for good.
+            let known = async {
+                while let State::Running { pid, .. } =
+                    runtime.container(&container.id).await.expect("it is known").state
+                    && !Path::new(&format!("/proc/{pid}")).exists()
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let known = tokio::time::timeout(Duration::from_secs(10), known).await;
+            assert!(known.is_ok(), "after {moment:?}: {container:?}");
         }
         for sandbox in runtime.sandboxes().await.expect("a list") {
             assert!(sandbox.ready, "after {moment:?}: {sandbox:?}");
