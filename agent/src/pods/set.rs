@@ -28,7 +28,8 @@ pub struct Pods {
 type Names = BTreeMap<String, String>;
 
 impl Pods {
-    /// Ends all pods; returns when nothing of them is left, or after a bound with the names of those that are.
+    /// Ends all pods. An error names those that had not ended within a bound; what of ended ones could not be removed is
+    /// only logged.
     pub async fn stop_all(&self) -> Result<(), AgentError> {
         let (done, stopped) = oneshot::channel();
         let all = async { self.stop.send(done).await.is_ok() && stopped.await.is_ok() };
